@@ -1,0 +1,34 @@
+//! Annotations on pods: what authors may set and what injection writes.
+
+/// Written: what was injected, as JSON (init containers, containers, volumes, pull secrets, revision).
+pub const STATUS: &str = "sidecar.istio.io/status";
+/// Image of both containers, if it holds a `/`.
+pub const PROXY_IMAGE: &str = "sidecar.istio.io/proxyImage";
+/// Port of the agent's status server.
+pub const STATUS_PORT: &str = "status.sidecar.istio.io/port";
+/// Whether application probes are rewritten, a Go boolean.
+pub const REWRITE_PROBES: &str = "sidecar.istio.io/rewriteAppHTTPProbers";
+/// ProxyConfig as YAML, merged over the mesh's `defaultConfig`.
+pub const PROXY_CONFIG: &str = "proxy.istio.io/config";
+/// Written: the user's own containers that overlap with injected ones, as JSON.
+pub const OVERRIDES: &str = "proxy.istio.io/overrides";
+/// `true` or `false` forces the native or the ordinary form of the sidecar for this pod.
+pub const NATIVE_SIDECAR: &str = "sidecar.istio.io/nativeSidecar";
+/// Comma list of template names that replaces the default list.
+pub const TEMPLATES: &str = "inject.istio.io/templates";
+/// Written if absent: the container that `kubectl exec` picks.
+pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+/// Written if absent: the container that `kubectl logs` picks.
+pub const DEFAULT_LOGS_CONTAINER: &str = "kubectl.kubernetes.io/default-logs-container";
+/// CIDRs or `*`: which destinations are captured.
+pub const INCLUDE_OUTBOUND_IP_RANGES: &str = "traffic.sidecar.istio.io/includeOutboundIPRanges";
+/// CIDRs that are not captured.
+pub const EXCLUDE_OUTBOUND_IP_RANGES: &str = "traffic.sidecar.istio.io/excludeOutboundIPRanges";
+/// Ports or `*`: which inbound ports are captured.
+pub const INCLUDE_INBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeInboundPorts";
+/// Inbound ports that are not captured.
+pub const EXCLUDE_INBOUND_PORTS: &str = "traffic.sidecar.istio.io/excludeInboundPorts";
+/// Outbound ports that are captured whatever the address.
+pub const INCLUDE_OUTBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeOutboundPorts";
+/// Outbound ports that are not captured.
+pub const EXCLUDE_OUTBOUND_PORTS: &str = "traffic.sidecar.istio.io/excludeOutboundPorts";

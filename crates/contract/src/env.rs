@@ -1,0 +1,38 @@
+//! Environment variables of the sidecar, written by `template` and read by the agent.
+//!
+//! Variables that only configure one program (a flag's twin) are not here; they stand beside the flag.
+
+/// The pod's name.
+pub const POD_NAME: &str = "POD_NAME";
+/// The pod's namespace.
+pub const POD_NAMESPACE: &str = "POD_NAMESPACE";
+/// The pod's first address.
+pub const INSTANCE_IP: &str = "INSTANCE_IP";
+/// The pod's service account.
+pub const SERVICE_ACCOUNT: &str = "SERVICE_ACCOUNT";
+/// The node's address.
+pub const HOST_IP: &str = "HOST_IP";
+/// The sidecar's CPU limit in whole cores, rounded up by the kubelet.
+pub const ISTIO_CPU_LIMIT: &str = "ISTIO_CPU_LIMIT";
+/// ProxyConfig as JSON, only what differs from the defaults.
+pub const PROXY_CONFIG: &str = "PROXY_CONFIG";
+/// The mesh's trust domain.
+pub const TRUST_DOMAIN: &str = "TRUST_DOMAIN";
+/// The original probes and lifecycle handlers as JSON, keyed by their rewritten URL path.
+pub const KUBE_APP_PROBERS: &str = "ISTIO_KUBE_APP_PROBERS";
+/// Name of the cluster.
+pub const META_CLUSTER_ID: &str = "ISTIO_META_CLUSTER_ID";
+/// Name of the node.
+pub const META_NODE_NAME: &str = "ISTIO_META_NODE_NAME";
+/// Name of the workload that owns the pod.
+pub const META_WORKLOAD_NAME: &str = "ISTIO_META_WORKLOAD_NAME";
+/// The workload as a URL-like path, `kubernetes://apis/apps/v1/namespaces/NS/deployments/NAME`.
+pub const META_OWNER: &str = "ISTIO_META_OWNER";
+/// Comma list of the application's containers.
+pub const META_APP_CONTAINERS: &str = "ISTIO_META_APP_CONTAINERS";
+/// The application's ports as JSON.
+pub const META_POD_PORTS: &str = "ISTIO_META_POD_PORTS";
+/// `REDIRECT` or `TPROXY`.
+pub const META_INTERCEPTION_MODE: &str = "ISTIO_META_INTERCEPTION_MODE";
+/// Name of the mesh.
+pub const META_MESH_ID: &str = "ISTIO_META_MESH_ID";

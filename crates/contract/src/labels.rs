@@ -1,0 +1,16 @@
+//! Labels on namespaces and pods.
+
+/// Namespace: `enabled` asks for injection, `disabled` forbids it. Read by the API server through the webhook's selectors.
+pub const INJECTION: &str = "istio-injection";
+/// Pod: `true` or `false` decides for this pod; as an annotation it is the older form.
+pub const INJECT: &str = "sidecar.istio.io/inject";
+/// Namespace and pod: the control plane's revision that serves it; as an annotation the revision that did.
+pub const REVISION: &str = "istio.io/rev";
+/// Pod, written: the sidecar can take part in mutual TLS.
+pub const TLS_MODE: &str = "security.istio.io/tlsMode";
+/// Pod, written: the workload's name in telemetry.
+pub const CANONICAL_NAME: &str = "service.istio.io/canonical-name";
+/// Pod, written: the workload's revision in telemetry.
+pub const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";
+/// Pod: the workload's name, in place of the owner's.
+pub const WORKLOAD_NAME: &str = "service.istio.io/workload-name";

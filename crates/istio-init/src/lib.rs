@@ -1,0 +1,1 @@
+//! Plans, applies and verifies traffic interception.

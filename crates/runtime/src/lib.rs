@@ -1,0 +1,1 @@
+//! Scaffolding of the long-running programs: logs, tasks, lifecycle, readiness, metrics.

@@ -1,0 +1,1 @@
+//! Pod, namespace and configuration in; injected pod, JSON patch or the reason for skipping out.

@@ -1,0 +1,1 @@
+//! Network namespaces as pods, test servers and golden files for tests and the demo.
