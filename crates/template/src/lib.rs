@@ -1,1 +1,4 @@
 //! Pod, namespace and configuration in; injected pod, JSON patch or the reason for skipping out.
+
+pub mod functions;
+pub mod gotemplate;

@@ -1,0 +1,1 @@
+//! An interpreter for the Go template language.
