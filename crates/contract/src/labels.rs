@@ -14,3 +14,11 @@ pub const CANONICAL_NAME: &str = "service.istio.io/canonical-name";
 pub const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";
 /// Pod: the workload's name, in place of the owner's.
 pub const WORKLOAD_NAME: &str = "service.istio.io/workload-name";
+/// Pod: what Istio's metrics call the app; the last resort for the canonical name.
+pub const APP: &str = "app";
+/// Pod: what Istio's metrics call the version; the last resort for the canonical revision.
+pub const VERSION: &str = "version";
+/// Pod: Kubernetes' recommended name of the application; before [`APP`] for the canonical name.
+pub const APP_NAME: &str = "app.kubernetes.io/name";
+/// Pod: Kubernetes' recommended version of the application; before [`VERSION`] for the canonical revision.
+pub const APP_VERSION: &str = "app.kubernetes.io/version";
