@@ -10,6 +10,7 @@
 //!         lifecycle::Lifecycle ◄─ SIGTERM, SIGINT: readiness off, Phase::Draining, deadline, Phase::Stopping
 //! ```
 
+pub mod duration;
 pub mod error;
 pub mod lifecycle;
 pub mod log;
