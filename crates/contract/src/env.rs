@@ -36,3 +36,5 @@ pub const META_POD_PORTS: &str = "ISTIO_META_POD_PORTS";
 pub const META_INTERCEPTION_MODE: &str = "ISTIO_META_INTERCEPTION_MODE";
 /// Name of the mesh.
 pub const META_MESH_ID: &str = "ISTIO_META_MESH_ID";
+/// Name of the network that the pod is in.
+pub const META_NETWORK: &str = "ISTIO_META_NETWORK";
