@@ -2,4 +2,6 @@
 
 pub mod functions;
 pub mod gotemplate;
+pub mod merge;
+pub mod patch;
 pub mod yaml;
