@@ -1,0 +1,213 @@
+//! Whether a pod is injected, and if not, why.
+//!
+//! Called before anything is rendered; pure. The order of the questions is Istio's: host network and protected namespaces first,
+//! then the pod's own label or annotation, then selectors, then the policy. The API server's selectors have already chosen when this runs.
+
+use std::fmt::{self, Display, Formatter};
+
+use contract::labels;
+use serde_json::{Map, Value};
+
+use crate::selector::Selector;
+
+/// What happens to a pod that says nothing itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// It is injected.
+    Enabled,
+    /// It is not.
+    Disabled,
+}
+
+/// The configuration's part in the decision.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// For pods that nothing else decides about.
+    pub policy: Policy,
+    /// A pod that one of these matches is injected.
+    pub always: Vec<Selector>,
+    /// A pod that one of these matches is not; stronger than `always`.
+    pub never: Vec<Selector>,
+}
+
+/// Why a pod is not injected. Codes are stable: metrics, events and scripts use them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The pod uses the node's network, whose traffic is not the pod's to capture.
+    HostNetwork,
+    /// The namespace belongs to Kubernetes itself.
+    ProtectedNamespace(String),
+    /// The pod's label says no.
+    OptedOutByLabel,
+    /// The pod's annotation says no.
+    OptedOutByAnnotation,
+    /// A selector of the configuration excludes the pod.
+    NeverSelector,
+    /// The policy is `disabled` and the pod does not ask.
+    PolicyDisabled,
+}
+
+/// The decision about a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Inject it.
+    Inject,
+    /// Leave it as it is.
+    Skip(Reason),
+}
+
+/// What the pod itself asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Inject,
+    Skip(Place),
+    Nothing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Label,
+    Annotation,
+}
+
+/// Injecting here could keep the cluster from starting.
+const PROTECTED_NAMESPACES: [&str; 4] = [
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+    "local-path-storage",
+];
+
+/// Decides about `pod` in `namespace`.
+#[must_use]
+pub fn decide(pod: &Value, namespace: &str, rules: &Rules) -> Decision {
+    if pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true)) {
+        return Decision::Skip(Reason::HostNetwork);
+    }
+    if PROTECTED_NAMESPACES.contains(&namespace) {
+        return Decision::Skip(Reason::ProtectedNamespace(namespace.to_owned()));
+    }
+    match wish(pod) {
+        Wish::Inject => return Decision::Inject,
+        Wish::Skip(Place::Label) => return Decision::Skip(Reason::OptedOutByLabel),
+        Wish::Skip(Place::Annotation) => return Decision::Skip(Reason::OptedOutByAnnotation),
+        Wish::Nothing => {}
+    }
+    let pod_labels = object(pod, "/metadata/labels");
+    if rules
+        .never
+        .iter()
+        .any(|selector| selector.matches(pod_labels))
+    {
+        return Decision::Skip(Reason::NeverSelector);
+    }
+    if rules
+        .always
+        .iter()
+        .any(|selector| selector.matches(pod_labels))
+    {
+        return Decision::Inject;
+    }
+    match rules.policy {
+        Policy::Enabled => Decision::Inject,
+        Policy::Disabled => Decision::Skip(Reason::PolicyDisabled),
+    }
+}
+
+/// Whether the pod itself, by label or annotation, asks for injection.
+#[must_use]
+pub fn asks_for_injection(pod: &Value) -> bool {
+    wish(pod) == Wish::Inject
+}
+
+/// The value of `sidecar.istio.io/inject` that means nothing, such as `yes`; it is worth a warning.
+#[must_use]
+pub fn odd_wish(pod: &Value) -> Option<&str> {
+    let (value, _) = wish_value(pod)?;
+    (!matches!(value, "" | "true" | "false")).then_some(value)
+}
+
+fn wish(pod: &Value) -> Wish {
+    match wish_value(pod) {
+        Some(("true", _)) => Wish::Inject,
+        Some(("false", place)) => Wish::Skip(place),
+        // Anything else is as if it were not there, so that a typing error does not decide.
+        _ => Wish::Nothing,
+    }
+}
+
+/// The label wins over the annotation even when it is odd.
+fn wish_value(pod: &Value) -> Option<(&str, Place)> {
+    let value = |map: &str| object(pod, map)?.get(labels::INJECT)?.as_str();
+    let label = value("/metadata/labels").map(|value| (value, Place::Label));
+    label.or_else(|| value("/metadata/annotations").map(|value| (value, Place::Annotation)))
+}
+
+fn object<'a>(pod: &'a Value, pointer: &str) -> Option<&'a Map<String, Value>> {
+    pod.pointer(pointer).and_then(Value::as_object)
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// The stable code, for metrics, events and scripts.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::HostNetwork => "host-network",
+            Self::ProtectedNamespace(_) => "protected-namespace",
+            Self::OptedOutByLabel => "opted-out-by-label",
+            Self::OptedOutByAnnotation => "opted-out-by-annotation",
+            Self::NeverSelector => "never-selector",
+            Self::PolicyDisabled => "policy-disabled",
+        }
+    }
+
+    /// What to do to have the pod injected.
+    #[must_use]
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::HostNetwork => "remove hostNetwork from the pod, or run it outside of the mesh",
+            Self::ProtectedNamespace(_) => "run the pod in a namespace of its own",
+            Self::OptedOutByLabel => {
+                "remove the label sidecar.istio.io/inject from the pod template, or set it to \"true\""
+            }
+            Self::OptedOutByAnnotation => {
+                "remove the annotation sidecar.istio.io/inject from the pod template, or set the label of that name to \"true\""
+            }
+            Self::NeverSelector => {
+                "change the pod's labels, or neverInjectSelector in ConfigMap istio-sidecar-injector"
+            }
+            Self::PolicyDisabled => {
+                "set the label sidecar.istio.io/inject: \"true\" on the pod template"
+            }
+        }
+    }
+}
+
+impl Display for Reason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostNetwork => f.write_str("the pod has host networking enabled"),
+            Self::ProtectedNamespace(namespace) => {
+                write!(f, "namespace {namespace} is never injected")
+            }
+            Self::OptedOutByLabel => {
+                f.write_str("the pod's label sidecar.istio.io/inject is \"false\"")
+            }
+            Self::OptedOutByAnnotation => {
+                f.write_str("the pod's annotation sidecar.istio.io/inject is \"false\"")
+            }
+            Self::NeverSelector => {
+                f.write_str("neverInjectSelector of the injection configuration matches the pod")
+            }
+            Self::PolicyDisabled => f.write_str(
+                "the injection policy is disabled and the pod does not ask for injection",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
