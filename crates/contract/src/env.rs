@@ -38,3 +38,5 @@ pub const META_INTERCEPTION_MODE: &str = "ISTIO_META_INTERCEPTION_MODE";
 pub const META_MESH_ID: &str = "ISTIO_META_MESH_ID";
 /// Name of the network that the pod is in.
 pub const META_NETWORK: &str = "ISTIO_META_NETWORK";
+/// Whether rewritten probes go to 127.0.0.1 instead of the pod's address, a Go boolean.
+pub const PROBE_LOCALHOST: &str = "REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION";
