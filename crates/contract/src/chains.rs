@@ -16,3 +16,7 @@ pub const ISTIO_OUTPUT: &str = "ISTIO_OUTPUT";
 pub const ISTIO_REDIRECT: &str = "ISTIO_REDIRECT";
 /// Redirects to the inbound port.
 pub const ISTIO_IN_REDIRECT: &str = "ISTIO_IN_REDIRECT";
+/// Drops packets that connection tracking finds invalid.
+pub const ISTIO_DROP: &str = "ISTIO_DROP";
+/// Base chain on the `prerouting` hook at the priority of iptables' mangle table.
+pub const PREROUTING_MANGLE: &str = "prerouting-mangle";

@@ -27,3 +27,6 @@ pub const APP_LIFECYCLE: &str = "/app-lifecycle";
 pub const QUIT: &str = "/quitquitquit";
 /// URL path that drains the agent and keeps it running.
 pub const DRAIN: &str = "/drain";
+
+/// Where Kubernetes reads a container's last words (`terminationMessagePath`); written by `istio-init`, shown by `kubectl describe pod`.
+pub const TERMINATION_LOG: &str = "/dev/termination-log";

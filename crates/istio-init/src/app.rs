@@ -1,0 +1,105 @@
+//! The program from arguments to exit code.
+//!
+//! Called by `main` with nothing; calls [`args`](crate::args), [`rules`](crate::rules) and [`apply`](crate::apply) in this order. Nothing else in the crate
+//! reads the process's environment or writes to its streams.
+
+use std::{
+    ffi::OsString,
+    fs::OpenOptions,
+    io::{self, Write as _},
+};
+
+use contract::{exit, paths};
+
+use crate::{
+    accounts::SystemAccounts,
+    apply,
+    args::{self, Config, Invocation, LogOptions, Task},
+    error::Error,
+    iptables,
+    log::Level,
+    nft,
+    plan::Backend,
+    rules,
+};
+
+/// Does what the process's arguments and environment ask for; returns the exit code.
+pub fn run() -> u8 {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let (log, invocation) = args::parse(arguments, &variable, &SystemAccounts);
+    let outcome = invocation
+        .map_err(|source| Error::Usage { source })
+        .and_then(|invocation| match invocation {
+            Invocation::Help => print(&args::help()),
+            Invocation::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
+            Invocation::Run(config) => work(&config, log),
+        });
+    match outcome {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            report(&error, log);
+            error.exit_code()
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where this program reads its environment"
+)]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+fn work(config: &Config, log: LogOptions) -> Result<(), Error> {
+    for warning in &config.warnings {
+        log.format.write(Level::Warn, &warning.to_string());
+    }
+    let done = match config.task {
+        Task::Apply { force } => {
+            let plan = rules::plan(&config.capture, apply::families()?, Backend::Nftables);
+            apply::apply(&plan, force)?.to_string()
+        }
+        Task::Cleanup => apply::remove()?.to_string(),
+        Task::Nothing => "rules left as they are, as --skip-rule-apply says".to_owned(),
+        Task::ShowCleanup => return print(&nft::render_cleanup()),
+        Task::ShowPlan(backend) => {
+            let plan = rules::plan(&config.capture, apply::families()?, backend);
+            return print(&match backend {
+                Backend::Nftables => nft::render(&plan),
+                Backend::Iptables => iptables::render(&plan),
+            });
+        }
+    };
+    if log.verbose {
+        log.format.write(Level::Info, &done);
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    let written = io::stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| io::stdout().flush());
+    written.map_err(|source| Error::Output { source })
+}
+
+/// To standard error, a line for each problem, and to the file whose content Kubernetes shows as the container's last words.
+fn report(error: &Error, log: LogOptions) {
+    match error {
+        Error::Usage { source } => {
+            for problem in &source.problems {
+                log.format.write(Level::Error, &problem.to_string());
+            }
+        }
+        Error::Apply(_) | Error::Output { .. } => log.format.write(Level::Error, &error.chain()),
+    }
+    // Outside Kubernetes there is no such file, and none is made.
+    if let Ok(mut file) = OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(paths::TERMINATION_LOG)
+    {
+        let _ = file.write_all(error.chain().as_bytes());
+    }
+}

@@ -1,0 +1,394 @@
+//! From settings to a [`Config`]: every value checked, every problem noted.
+//!
+//! Called by [`parse`](super::parse); pure but for names of owners. A value that is wrong is replaced by a harmless one so that checking can
+//! go on; the caller throws the result away when a problem was noted.
+
+use std::num::NonZeroU16;
+
+use contract::ids;
+use ipnet::IpNet;
+
+use super::{
+    Config, Problem, Task, Warning,
+    options::{self as option, Spec},
+    values::{self, Setting, Settings},
+};
+use crate::{
+    accounts::Accounts,
+    capture::{Capture, Destinations, Inbound, Interface, LOOPBACK_V4, OwnerGroups, PortRange},
+    plan::Backend,
+};
+
+/// Reads typed values and collects what is wrong.
+struct Checker<'a> {
+    settings: &'a Settings,
+    accounts: &'a dyn Accounts,
+    problems: &'a mut Vec<Problem>,
+    warnings: Vec<Warning>,
+}
+
+/// All for one word, Istio's wildcard.
+const ALL: &str = "*";
+
+/// A list that is wrong in this many elements is wrong altogether.
+const PROBLEMS_PER_LIST: usize = 10;
+
+/// Checks everything.
+pub(super) fn config(
+    settings: &Settings,
+    accounts: &dyn Accounts,
+    problems: &mut Vec<Problem>,
+) -> Config {
+    let mut checker = Checker {
+        settings,
+        accounts,
+        problems,
+        warnings: Vec::new(),
+    };
+    checker.unsupported();
+    checker.without_effect();
+    let capture = checker.capture();
+    let task = checker.task();
+    Config {
+        capture,
+        task,
+        warnings: checker.warnings,
+    }
+}
+
+/// A switch as far as it can be read, for what must be known even if the command line is wrong.
+pub(super) fn switch_or_default(settings: &Settings, spec: &'static Spec) -> bool {
+    values::boolean(settings.of(spec).value).unwrap_or(false)
+}
+
+/// Whether the log level lets informational lines through.
+pub(super) fn is_verbose(settings: &Settings) -> bool {
+    !matches!(
+        level(settings.of(&option::LOG_OUTPUT_LEVEL).value),
+        Ok(Some("none" | "fatal" | "error" | "warn"))
+    )
+}
+
+/// The level of the scope that is ours: the default one. `info`, `default:info`, `default:info,ads:debug`.
+fn level(text: &str) -> Result<Option<&str>, String> {
+    const LEVELS: [&str; 6] = ["none", "fatal", "error", "warn", "info", "debug"];
+    let mut ours = None;
+    for entry in text.split(',') {
+        let (scope, level) = entry.split_once(':').unwrap_or(("default", entry));
+        if !LEVELS.contains(&level) {
+            return Err(format!(
+                "levels such as default:info, each one of {}",
+                LEVELS.join(", ")
+            ));
+        }
+        if matches!(scope, "default" | "all" | "istio-init") {
+            ours = Some(level);
+        }
+    }
+    Ok(ours)
+}
+
+// === impl Checker ===
+
+impl Checker<'_> {
+    fn capture(&mut self) -> Capture {
+        let proxy_uids = self.proxy_uids();
+        let proxy_gids = self.proxy_gids(&proxy_uids);
+        let included_ports = self.ports(&option::OUTBOUND_PORTS);
+        let excluded_ports = self.ports(&option::OUTBOUND_PORTS_EXCLUDE);
+        self.overlaps(
+            &included_ports,
+            &option::OUTBOUND_PORTS,
+            &excluded_ports,
+            &option::OUTBOUND_PORTS_EXCLUDE,
+        );
+        Capture {
+            outbound_port: self.value(&option::ENVOY_PORT, NonZeroU16::MIN, values::port),
+            inbound_port: self.value(&option::INBOUND_CAPTURE_PORT, NonZeroU16::MIN, values::port),
+            tunnel_port: self.value(&option::INBOUND_TUNNEL_PORT, NonZeroU16::MIN, values::port),
+            proxy_uids,
+            proxy_gids,
+            inbound: self.inbound(),
+            destinations: match self.settings.of(&option::SERVICE_CIDR).value {
+                ALL => Destinations::All,
+                _ => Destinations::Only(self.networks(&option::SERVICE_CIDR)),
+            },
+            excluded_destinations: self.networks(&option::SERVICE_EXCLUDE_CIDR),
+            included_ports,
+            excluded_ports,
+            excluded_interfaces: self.interfaces(&option::EXCLUDE_INTERFACES),
+            virtual_interfaces: self.interfaces(&option::KUBE_VIRT_INTERFACES),
+            owner_groups: self.owner_groups(),
+            loopback: self.value(&option::LOOPBACK_CIDR, LOOPBACK_V4, values::loopback),
+            drop_invalid: self.switch(&option::DROP_INVALID),
+        }
+    }
+
+    fn inbound(&mut self) -> Inbound {
+        let excluded = self.ports(&option::LOCAL_EXCLUDE_PORTS);
+        match self.settings.of(&option::INBOUND_PORTS).value {
+            "" => Inbound::None,
+            ALL => Inbound::All { except: excluded },
+            _ => {
+                let ports = self.ports(&option::INBOUND_PORTS);
+                let except = self.overlaps(
+                    &ports,
+                    &option::INBOUND_PORTS,
+                    &excluded,
+                    &option::LOCAL_EXCLUDE_PORTS,
+                );
+                Inbound::Only { ports, except }
+            }
+        }
+    }
+
+    /// Notes and returns the excluded ranges that overlap with included ones.
+    fn overlaps(
+        &mut self,
+        included: &[PortRange],
+        included_by: &'static Spec,
+        excluded: &[PortRange],
+        excluded_by: &'static Spec,
+    ) -> Vec<PortRange> {
+        let overlaps = |range: &PortRange| included.iter().any(|port| port.overlaps(*range));
+        let overlapping: Vec<_> = excluded.iter().copied().filter(overlaps).collect();
+        self.warnings
+            .extend(overlapping.iter().map(|range| Warning::Excluded {
+                ports: range.to_string(),
+                included_by: included_by.flag,
+                excluded_by: excluded_by.flag,
+            }));
+        overlapping
+    }
+
+    fn proxy_uids(&mut self) -> Vec<u32> {
+        let accounts = self.accounts;
+        if self.settings.of(&option::PROXY_UID).value.is_empty() {
+            let user = self.settings.of(&option::ENVOY_USER).value;
+            return vec![accounts.user(user).unwrap_or(ids::PROXY_UID)];
+        }
+        self.owners(&option::PROXY_UID, "user", &|name| accounts.user(name))
+    }
+
+    fn proxy_gids(&mut self, proxy_uids: &[u32]) -> Vec<u32> {
+        let accounts = self.accounts;
+        if self.settings.of(&option::PROXY_GID).value.is_empty() {
+            return proxy_uids.to_vec();
+        }
+        self.owners(&option::PROXY_GID, "group", &|name| accounts.group(name))
+    }
+
+    fn owner_groups(&mut self) -> OwnerGroups {
+        let accounts = self.accounts;
+        let find = |name: &str| accounts.group(name);
+        let except = self.owners(&option::OWNER_GROUPS_EXCLUDE, "group", &find);
+        match self.settings.of(&option::OWNER_GROUPS).value {
+            ALL => OwnerGroups::All { except },
+            _ => OwnerGroups::Only(self.owners(&option::OWNER_GROUPS, "group", &find)),
+        }
+    }
+
+    fn task(&mut self) -> Task {
+        let output = self.value(&option::OUTPUT, Backend::Nftables, |text| match text {
+            "nft" => Ok(Backend::Nftables),
+            "iptables" => Ok(Backend::Iptables),
+            _ => Err("nft or iptables".to_owned()),
+        });
+        let (dry_run, cleanup) = (
+            self.switch(&option::DRY_RUN),
+            self.switch(&option::CLEANUP_ONLY),
+        );
+        let (skip, force) = (
+            self.switch(&option::SKIP_RULE_APPLY),
+            self.switch(&option::FORCE_APPLY),
+        );
+        match (dry_run, cleanup) {
+            (true, true) if output == Backend::Iptables => {
+                let origin = self.settings.of(&option::OUTPUT).origin("iptables");
+                self.problems.push(Problem::Unsupported {
+                    origin,
+                    feature: "printing a cleanup for iptables, which is not the back end,",
+                });
+                Task::ShowCleanup
+            }
+            (true, true) => Task::ShowCleanup,
+            (true, false) => Task::ShowPlan(output),
+            (false, _) if skip => Task::Nothing,
+            (false, true) => Task::Cleanup,
+            (false, false) => Task::Apply { force },
+        }
+    }
+
+    /// Refuses what is asked for and not there.
+    fn unsupported(&mut self) {
+        let switches: [(&'static Spec, &'static str); 3] = [
+            (&option::RUN_VALIDATION, "probing the rules"),
+            (&option::REDIRECT_DNS, "capture of DNS"),
+            (&option::CNI_MODE, "work for a CNI plugin"),
+        ];
+        for (spec, feature) in switches {
+            if self.switch(spec) {
+                self.refuse(spec, feature);
+            }
+        }
+        let texts: [(&'static Spec, &'static str); 3] = [
+            (
+                &option::FORCE_IPTABLES_BINARY,
+                "the choice of an iptables program, of which none is used,",
+            ),
+            (
+                &option::NETWORK_NAMESPACE,
+                "another network namespace than that of the process",
+            ),
+            (
+                &option::DRY_RUN_FILE_PATH,
+                "a file for the plan, which goes to standard output,",
+            ),
+        ];
+        for (spec, feature) in texts {
+            if !self.settings.of(spec).value.is_empty() {
+                self.refuse(spec, feature);
+            }
+        }
+        match self.settings.of(&option::MODE).value {
+            "" | "REDIRECT" => {}
+            "TPROXY" => self.refuse(&option::MODE, "interception by TPROXY"),
+            _ => self.invalid(&option::MODE, "REDIRECT"),
+        }
+        match self.settings.of(&option::BACKEND).value {
+            "nftables" => {}
+            "iptables" => self.refuse(&option::BACKEND, "the iptables back end"),
+            _ => self.invalid(&option::BACKEND, "nftables"),
+        }
+    }
+
+    /// Reads what has no effect here too: a typing error should be found by whoever made it.
+    fn without_effect(&mut self) {
+        for spec in [
+            &option::DUAL_STACK,
+            &option::NATIVE_NFTABLES,
+            &option::RECONCILE,
+            &option::CAPTURE_ALL_DNS,
+            &option::LOG_AS_JSON,
+        ] {
+            self.switch(spec);
+        }
+        for spec in [&option::HELP, &option::VERSION] {
+            self.switch(spec);
+        }
+        self.value(&option::IPTABLES_PROBE_PORT, NonZeroU16::MIN, values::port);
+        self.value(&option::PROBE_TIMEOUT, (), values::duration);
+        for spec in [&option::TPROXY_MARK, &option::TPROXY_ROUTE_TABLE] {
+            let positive = |text: &str| match values::number(text) {
+                Some(1..) => Ok(()),
+                Some(0) | None => Err("a number from 1 to 4294967295".to_owned()),
+            };
+            self.value(spec, (), positive);
+        }
+        self.value(&option::LOG_OUTPUT_LEVEL, (), |text| {
+            level(text).map(|_| ())
+        });
+    }
+
+    fn switch(&mut self, spec: &'static Spec) -> bool {
+        self.value(spec, false, values::boolean)
+    }
+
+    fn ports(&mut self, spec: &'static Spec) -> Vec<PortRange> {
+        self.list(spec, values::port_range)
+    }
+
+    fn networks(&mut self, spec: &'static Spec) -> Vec<IpNet> {
+        self.list(spec, values::network)
+    }
+
+    fn interfaces(&mut self, spec: &'static Spec) -> Vec<Interface> {
+        self.list(spec, |name| {
+            Interface::parse(name).map_err(|error| format!("an interface, and {error}"))
+        })
+    }
+
+    fn owners(
+        &mut self,
+        spec: &'static Spec,
+        kind: &str,
+        find: &dyn Fn(&str) -> Option<u32>,
+    ) -> Vec<u32> {
+        self.list(spec, |text| match values::number(text) {
+            // The highest number means "nobody" to the kernel.
+            Some(number) if number < u32::MAX => Ok(number),
+            None if text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') => find(text)
+                .ok_or_else(|| {
+                    format!("a known {kind}, and this one is not in the image: write its number")
+                }),
+            Some(_) | None => Err(format!(
+                "a {kind}, by its number from 0 to 4294967294 or by its name"
+            )),
+        })
+    }
+
+    fn value<T>(
+        &mut self,
+        spec: &'static Spec,
+        fallback: T,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        let setting = self.settings.of(spec);
+        match read(setting.value) {
+            Ok(value) => value,
+            Err(expected) => {
+                self.note(setting, setting.value, expected);
+                fallback
+            }
+        }
+    }
+
+    /// A comma list; blanks around an element do no harm, an element that is missing is a mistake.
+    fn list<T>(&mut self, spec: &'static Spec, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let setting = self.settings.of(spec);
+        if setting.value.is_empty() {
+            return Vec::new();
+        }
+        let mut values = Vec::new();
+        let before = self.problems.len();
+        for element in setting.value.split(',').map(str::trim) {
+            match read(element) {
+                Ok(value) => values.push(value),
+                Err(_) if element.is_empty() => {
+                    self.note(
+                        setting,
+                        setting.value,
+                        "a comma list without empty elements".to_owned(),
+                    );
+                }
+                Err(expected) => self.note(setting, element, expected),
+            }
+            if self.problems.len() - before >= PROBLEMS_PER_LIST {
+                break;
+            }
+        }
+        values
+    }
+
+    fn note(&mut self, setting: Setting<'_>, part: &str, expected: String) {
+        let problem = Problem::Invalid {
+            origin: setting.origin(part),
+            expected,
+        };
+        // The same mistake is met more than once where a value is read for two purposes or repeated in a list.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    fn invalid(&mut self, spec: &'static Spec, expected: &str) {
+        let setting = self.settings.of(spec);
+        self.note(setting, setting.value, expected.to_owned());
+    }
+
+    fn refuse(&mut self, spec: &'static Spec, feature: &'static str) {
+        let setting = self.settings.of(spec);
+        let origin = setting.origin(setting.value);
+        self.problems.push(Problem::Unsupported { origin, feature });
+    }
+}

@@ -1,0 +1,236 @@
+//! A transaction: everything from nothing to the whole table, in one packet.
+//!
+//! Called by [`apply`](crate::apply); pure. An old table goes and the new one comes in the same commit, so no packet meets neither; the kernel drops it all
+//! if any part is refused or if the rules are no longer those of the generation it names.
+
+use std::fmt;
+
+use contract::chains;
+
+use super::{
+    Generation,
+    expression::Expression,
+    ruleset::{Chain, Ruleset, Set},
+    uapi::{self, message},
+};
+use crate::netlink::{Packet, flags};
+
+/// A batch of requests.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    packet: Packet,
+    last: u32,
+    parts: Vec<(u32, Part)>,
+}
+
+/// A piece of a transaction, to tell which one the kernel refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Part {
+    /// The transaction as such.
+    Transaction,
+    /// The table.
+    Table,
+    /// A chain on a hook that translates addresses.
+    NatChain,
+    /// Any other chain.
+    Chain,
+    /// A set or its elements.
+    Set,
+    /// A rule that redirects.
+    RedirectRule,
+    /// A rule that asks connection tracking.
+    StateRule,
+    /// Any other rule.
+    Rule,
+}
+
+/// So many elements, of at most 36 bytes each, go into one message, whose lists may have 64 KiB.
+const ELEMENTS_PER_MESSAGE: usize = 512;
+
+// === impl Transaction ===
+
+impl Transaction {
+    /// Puts `wanted` in the place of whatever the table holds.
+    pub(crate) fn install(generation: Generation, wanted: &Ruleset, replaces: bool) -> Self {
+        let mut transaction = Self::begin(generation);
+        if replaces {
+            transaction.table(message::DELETE_TABLE, 0);
+        }
+        transaction.table(message::NEW_TABLE, flags::CREATE);
+        for (position, set) in wanted.sets.iter().enumerate() {
+            transaction.set(position, set);
+        }
+        for chain in &wanted.chains {
+            transaction.chain(chain);
+        }
+        for chain in &wanted.chains {
+            for rule in &chain.rules {
+                transaction.rule(&chain.name, rule);
+            }
+        }
+        transaction.end()
+    }
+
+    /// Removes the table.
+    pub(crate) fn remove(generation: Generation) -> Self {
+        let mut transaction = Self::begin(generation);
+        transaction.table(message::DELETE_TABLE, 0);
+        transaction.end()
+    }
+
+    pub(super) fn packet(&self) -> &Packet {
+        &self.packet
+    }
+
+    /// The request that is acknowledged when the transaction is done.
+    pub(super) fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// What the request with this number was to make.
+    pub(super) fn part(&self, sequence: u32) -> Part {
+        let known = self.parts.iter().find(|(number, _)| *number == sequence);
+        known.map_or(Part::Transaction, |(_, part)| *part)
+    }
+
+    fn begin(Generation(generation): Generation) -> Self {
+        let mut packet = Packet::default();
+        packet.message(message::BATCH_BEGIN, 0, &batch_header(), |packet| {
+            packet.number(uapi::BATCH_GENERATION, generation);
+        });
+        Self {
+            packet,
+            last: 0,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Only the last request is acknowledged: by then a refusal of any other has been told.
+    fn end(mut self) -> Self {
+        self.packet.acknowledge_last();
+        self.packet
+            .message(message::BATCH_END, 0, &batch_header(), |_| {});
+        self
+    }
+
+    fn table(&mut self, kind: u16, flags: u16) {
+        self.request(Part::Table, kind, flags, |packet| {
+            packet.name(uapi::table::NAME, chains::TABLE);
+        });
+    }
+
+    fn set(&mut self, position: usize, set: &Set) {
+        let id = u32::try_from(position).expect("there are a dozen sets") + 1;
+        self.request(Part::Set, message::NEW_SET, flags::CREATE, |packet| {
+            packet.name(uapi::set::TABLE, chains::TABLE);
+            packet.name(uapi::set::NAME, &set.name);
+            packet.number(uapi::set::FLAGS, set.flags);
+            packet.number(uapi::set::KEY_TYPE, set.key_type);
+            packet.number(uapi::set::KEY_LENGTH, set.key_length);
+            packet.number(uapi::set::ID, id);
+        });
+        for elements in set.elements.chunks(ELEMENTS_PER_MESSAGE) {
+            self.request(Part::Set, message::NEW_ELEMENTS, flags::CREATE, |packet| {
+                packet.name(uapi::set::LIST_TABLE, chains::TABLE);
+                packet.name(uapi::set::LIST_SET, &set.name);
+                packet.nest(uapi::set::LIST_ELEMENTS, |packet| {
+                    for element in elements {
+                        packet.nest(uapi::LIST_ELEMENT, |packet| {
+                            packet.nest(uapi::set::ELEMENT_KEY, |packet| {
+                                packet.bytes_attribute(uapi::expression::VALUE, &element.key);
+                            });
+                            if element.is_end {
+                                packet.number(uapi::set::ELEMENT_FLAGS, uapi::set::INTERVAL_END);
+                            }
+                        });
+                    }
+                });
+            });
+        }
+    }
+
+    fn chain(&mut self, chain: &Chain) {
+        let part = match &chain.base {
+            Some(base) if base.kind == "nat" => Part::NatChain,
+            Some(_) | None => Part::Chain,
+        };
+        self.request(part, message::NEW_CHAIN, flags::CREATE, |packet| {
+            packet.name(uapi::chain::TABLE, chains::TABLE);
+            packet.name(uapi::chain::NAME, &chain.name);
+            if let Some(base) = &chain.base {
+                packet.nest(uapi::chain::HOOK, |packet| {
+                    packet.number(uapi::chain::HOOK_NUMBER, base.hook);
+                    packet.number(uapi::chain::HOOK_PRIORITY, base.priority);
+                });
+                packet.number(uapi::chain::POLICY, base.policy);
+                packet.name(uapi::chain::TYPE, &base.kind);
+            }
+        });
+    }
+
+    fn rule(&mut self, chain: &str, steps: &[Expression]) {
+        let part = if steps.contains(&Expression::Redirect) {
+            Part::RedirectRule
+        } else if steps.contains(&Expression::State) {
+            Part::StateRule
+        } else {
+            Part::Rule
+        };
+        self.request(
+            part,
+            message::NEW_RULE,
+            flags::CREATE | flags::APPEND,
+            |packet| {
+                packet.name(uapi::rule::TABLE, chains::TABLE);
+                packet.name(uapi::rule::CHAIN, chain);
+                packet.nest(uapi::rule::EXPRESSIONS, |packet| {
+                    for step in steps {
+                        step.encode(packet);
+                    }
+                });
+            },
+        );
+    }
+
+    fn request(&mut self, part: Part, kind: u16, flags: u16, fill: impl FnOnce(&mut Packet)) {
+        let header = [uapi::FAMILY_INET, 0, 0, 0];
+        self.last = self.packet.message(kind, flags, &header, fill);
+        self.parts.push((self.last, part));
+    }
+}
+
+/// `struct nfgenmsg` with the subsystem as resource, in network byte order.
+fn batch_header() -> [u8; uapi::HEADER] {
+    let [_, subsystem] = (message::NEW_TABLE >> 8).to_be_bytes();
+    [0, 0, 0, subsystem]
+}
+
+// === impl Part ===
+
+impl Part {
+    /// The kernel module that is most likely missing where this is unknown.
+    pub fn module(self) -> &'static str {
+        match self {
+            Self::NatChain => "nft_chain_nat",
+            Self::RedirectRule => "nft_redir",
+            Self::StateRule => "nft_ct",
+            Self::Transaction | Self::Table | Self::Chain | Self::Set | Self::Rule => "nf_tables",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transaction => "the transaction",
+            Self::Table => "the table",
+            Self::NatChain => "address translation for IPv4 and IPv6 in one table",
+            Self::Chain => "a chain",
+            Self::Set => "a set",
+            Self::RedirectRule => "a redirecting rule",
+            Self::StateRule => "a rule on the state of a connection",
+            Self::Rule => "a rule",
+        })
+    }
+}

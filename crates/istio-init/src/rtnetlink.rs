@@ -1,0 +1,100 @@
+//! Addresses of the namespace: which families it speaks, and the extra address of its loopback interface.
+//!
+//! Called by [`apply`](crate::apply) and [`app`](crate::app), over the kernel's routing socket. Adding an address that is there and removing one that
+//! is not are both fine, so both can be repeated.
+
+use std::net::Ipv6Addr;
+
+use ipnet::Ipv6Net;
+use nix::{errno::Errno, sys::socket::SockProtocol};
+
+use crate::{
+    netlink::{NetlinkError, Packet, Socket, flags},
+    plan::Families,
+};
+
+/// The namespace's addresses.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    socket: Socket,
+}
+
+/// `AF_INET6`, in the first byte of every request and answer about addresses.
+const FAMILY_V6: u8 = 10;
+/// The loopback interface is the first of every namespace (`LOOPBACK_IFINDEX` in the kernel).
+const LOOPBACK_INDEX: u32 = 1;
+
+/// Kinds of messages (`linux/rtnetlink.h`).
+const NEW_ADDRESS: u16 = 20;
+const DELETE_ADDRESS: u16 = 21;
+const GET_ADDRESS: u16 = 22;
+/// Attributes of addresses (`linux/if_addr.h`).
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+
+// === impl Addresses ===
+
+impl Addresses {
+    /// Opens a socket; needs no privilege.
+    pub(crate) fn open() -> Result<Self, NetlinkError> {
+        let socket = Socket::open(SockProtocol::NetlinkRoute)?;
+        Ok(Self { socket })
+    }
+
+    /// Both families if the namespace has any IPv6 address. A kernel without IPv6 answers with addresses of other families.
+    ///
+    /// Fails as interrupted if addresses change meanwhile and none of IPv6 was seen yet.
+    pub(crate) fn families(&mut self) -> Result<Families, NetlinkError> {
+        let mut packet = Packet::default();
+        let request = packet.message(GET_ADDRESS, flags::DUMP, &header(FAMILY_V6, 0, 0), |_| {});
+        let mut families = Families::V4;
+        let outcome = self.socket.ask(&packet, request, |message| {
+            if message.kind == NEW_ADDRESS && message.payload.first() == Some(&FAMILY_V6) {
+                families = Families::V4AndV6;
+            }
+            Ok(())
+        });
+        match outcome {
+            Err(NetlinkError::Interrupted) if families == Families::V4AndV6 => Ok(families),
+            other => other.map(|()| families),
+        }
+    }
+
+    /// Adds an address to the loopback interface; tells whether it was missing.
+    pub(crate) fn add_to_loopback(&mut self, network: Ipv6Net) -> Result<bool, NetlinkError> {
+        let outcome = self.change(NEW_ADDRESS, flags::CREATE | flags::EXCLUSIVE, network);
+        unless(outcome, Errno::EEXIST)
+    }
+
+    /// Removes an address from the loopback interface; tells whether it was there.
+    pub(crate) fn remove_from_loopback(&mut self, network: Ipv6Net) -> Result<bool, NetlinkError> {
+        let outcome = self.change(DELETE_ADDRESS, 0, network);
+        unless(outcome, Errno::EADDRNOTAVAIL)
+    }
+
+    fn change(&mut self, kind: u16, extra: u16, network: Ipv6Net) -> Result<(), NetlinkError> {
+        let mut packet = Packet::default();
+        let header = header(FAMILY_V6, network.prefix_len(), LOOPBACK_INDEX);
+        let address: Ipv6Addr = network.addr();
+        let request = packet.message(kind, extra | flags::ACKNOWLEDGE, &header, |packet| {
+            packet.bytes_attribute(IFA_LOCAL, &address.octets());
+            packet.bytes_attribute(IFA_ADDRESS, &address.octets());
+        });
+        self.socket.ask(&packet, request, |_| Ok(()))
+    }
+}
+
+/// `struct ifaddrmsg`: family, prefix length, flags, scope (all the world), index of the interface.
+fn header(family: u8, prefix_len: u8, index: u32) -> [u8; 8] {
+    let [i0, i1, i2, i3] = index.to_ne_bytes();
+    [family, prefix_len, 0, 0, i0, i1, i2, i3]
+}
+
+/// Whether something was changed; being told that there is nothing to change is no error.
+fn unless(outcome: Result<(), NetlinkError>, already: Errno) -> Result<bool, NetlinkError> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(NetlinkError::Refused { source, .. }) if source == already => Ok(false),
+        Err(error) => Err(error),
+    }
+}
