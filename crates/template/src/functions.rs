@@ -102,6 +102,9 @@ pub enum FunctionError {
     /// A slice whose end is before its start.
     #[error("invalid slice index: {0} > {1}")]
     SliceOrder(i64, i64),
+    /// `slice` with more positions than the value has.
+    #[error("too many slice indexes: {0}")]
+    TooManyIndices(usize),
     /// `call` of anything: there are no functions as values.
     #[error("non-function of type {0}")]
     NotAFunction(&'static str),

@@ -42,7 +42,7 @@ pub(crate) mod print;
 mod tree;
 mod value;
 
-pub(crate) use names::FieldName;
+pub(crate) use names::{FieldName, declared_position};
 pub(crate) use parser::literal;
 
 /// A parsed template. Cheap to clone and to execute.

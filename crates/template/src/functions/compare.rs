@@ -72,10 +72,7 @@ fn equal(a: &Value<'_>, b: &Value<'_>) -> Result<bool> {
     })
 }
 
-fn ordered<'a>(
-    arguments: &[Value<'a>],
-    holds: impl Fn(Option<Ordering>) -> bool,
-) -> Given<'a> {
+fn ordered<'a>(arguments: &[Value<'a>], holds: impl Fn(Option<Ordering>) -> bool) -> Given<'a> {
     let (a, b) = (any(arguments, 0), any(arguments, 1));
     let order = match (a, b) {
         (Value::Absent, Value::Absent) => Some(Ordering::Equal),

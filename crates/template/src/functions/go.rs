@@ -60,7 +60,9 @@ fn index<'a>(arguments: &[Value<'a>]) -> Given<'a> {
         item = match &item {
             Value::String(text) => {
                 let position = position(key)?;
-                let byte = text.as_bytes().get(usize::try_from(position).unwrap_or(usize::MAX));
+                let byte = text
+                    .as_bytes()
+                    .get(usize::try_from(position).unwrap_or(usize::MAX));
                 let byte = byte.ok_or(FunctionError::OutOfRange(position))?;
                 Value::Int(i64::from(*byte))
             }
@@ -105,6 +107,14 @@ fn slice<'a>(arguments: &[Value<'a>]) -> Given<'a> {
         other => return Err(FunctionError::NoElements("slice", other.type_name())),
     };
     let length = i64::try_from(length).unwrap_or(i64::MAX);
+    let most = if matches!(item, Value::String(_)) {
+        2
+    } else {
+        3
+    };
+    if arguments.len() > most + 1 {
+        return Err(FunctionError::TooManyIndices(arguments.len() - 1));
+    }
     let mut bounds = [0, length, length];
     for (bound, index) in bounds.iter_mut().zip(from(arguments, 1)) {
         let position = position(index)?;
@@ -233,10 +243,7 @@ fn urlquery<'a>(arguments: &[Value<'a>]) -> Given<'a> {
 }
 
 /// The argument at `index` as a text, or none when there is no such argument.
-pub(super) fn optional_text<'a>(
-    arguments: &[Value<'a>],
-    index: usize,
-) -> Result<Option<Text<'a>>> {
+pub(super) fn optional_text<'a>(arguments: &[Value<'a>], index: usize) -> Result<Option<Text<'a>>> {
     if arguments.len() > index {
         text(arguments, index).map(Some)
     } else {

@@ -4,6 +4,7 @@
 //! They stand above the helpers of the same name: `contains`, `indent` and `omit` are Istio's.
 
 use super::arguments::{Given, any, integer, map, text};
+use super::json::Style;
 use super::{Arity, Function, FunctionError, json, sprig};
 use crate::gotemplate::limits::Buffer;
 use crate::gotemplate::{Map, Text, Value};
@@ -14,16 +15,32 @@ mod proxy;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("annotation", Arity::exactly(3), pod::annotation),
-    Function::new("appendMultusNetwork", Arity::exactly(2), pod::append_multus_network),
-    Function::new("applicationPorts", Arity::exactly(1), pod::application_ports),
-    Function::new("contains", Arity::exactly(2), sprig::contains),
+    Function::new(
+        "appendMultusNetwork",
+        Arity::exactly(2),
+        pod::append_multus_network,
+    ),
+    Function::new(
+        "applicationPorts",
+        Arity::exactly(1),
+        pod::application_ports,
+    ),
+    Function::new("contains", Arity::exactly(2), sprig::text::contains),
     Function::new("directory", Arity::exactly(1), directory),
     Function::new("env", Arity::exactly(2), env),
-    Function::new("excludeInboundPort", Arity::exactly(2), pod::exclude_inbound_port),
+    Function::new(
+        "excludeInboundPort",
+        Arity::exactly(2),
+        pod::exclude_inbound_port,
+    ),
     Function::new("excludeInterfaces", Arity::exactly(1), identity),
     Function::new("formatDuration", Arity::exactly(1), proxy::format_duration),
     Function::new("fromJSON", Arity::exactly(1), from_json),
-    Function::new("includeInboundPorts", Arity::exactly(1), pod::include_inbound_ports),
+    Function::new(
+        "includeInboundPorts",
+        Arity::exactly(1),
+        pod::include_inbound_ports,
+    ),
     Function::new("indent", Arity::exactly(2), indent),
     Function::new("isset", Arity::exactly(2), isset),
     Function::new("kubevirtInterfaces", Arity::exactly(1), identity),
@@ -40,7 +57,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("structToJSON", Arity::exactly(1), format::to_json),
     Function::new("toJSON", Arity::exactly(1), format::to_json),
     Function::new("toJsonMap", Arity::at_least(0), to_json_map),
-    Function::new("toLower", Arity::exactly(1), sprig::lower),
+    Function::new("toLower", Arity::exactly(1), sprig::text::lower),
     Function::new("toYaml", Arity::exactly(1), format::to_yaml),
     Function::new("valueOrDefault", Arity::exactly(2), value_or_default),
 ];
@@ -131,7 +148,11 @@ fn merge_maps<'a>(arguments: &[Value<'a>]) -> Given<'a> {
 }
 
 fn to_json_map<'a>(arguments: &[Value<'a>]) -> Given<'a> {
-    Ok(Value::from(json::to_text(&merge_maps(arguments)?)?))
+    if arguments.is_empty() {
+        return Ok(Value::from("null"));
+    }
+    let merged = merge_maps(arguments)?;
+    Ok(Value::from(json::to_text(&merged, Style::Compact)?))
 }
 
 /// `omit map key…`, of texts only: all but these keys.

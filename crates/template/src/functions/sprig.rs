@@ -8,9 +8,7 @@ mod dict;
 mod list;
 mod logic;
 mod number;
-mod text;
-
-pub(super) use text::{contains, lower};
+pub(super) mod text;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     // Texts.

@@ -138,7 +138,7 @@ pub enum ParseReason {
 #[error("template: {}:{}:{}: executing {definition:?} at <{}>: {reason}", place.template, place.line, place.column, place.snippet)]
 pub struct ExecError {
     /// Where.
-    pub place: Place,
+    pub place: Box<Place>,
     /// The definition that was being executed; the name of the template outside of any `define`.
     pub definition: String,
     /// What is wrong there.

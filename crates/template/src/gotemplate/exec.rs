@@ -25,7 +25,7 @@ pub(super) fn execute(inner: &Inner, data: &Value<'_>) -> Result<String, ExecErr
         depth: 0,
         work: 0,
     };
-    match executor.definition(0, data.clone()) {
+    match executor.definition(0, data) {
         Ok(()) => Ok(executor.output.into_string()),
         Err(fault) => Err(executor.error(*fault)),
     }
@@ -69,7 +69,7 @@ enum Flow {
 impl<'a> Executor<'a> {
     /// Executes a definition with `dot` as both `.` and `$`. On an error the current definition stays what it was, to
     /// be named in the message.
-    fn definition(&mut self, index: usize, dot: Value<'a>) -> Executed<()> {
+    fn definition(&mut self, index: usize, dot: &Value<'a>) -> Executed<()> {
         let inner = self.inner;
         let Some(definition) = inner.definitions.get(index) else {
             return Ok(());
@@ -80,7 +80,7 @@ impl<'a> Executor<'a> {
         self.variables.push(dot.clone());
         self.variables
             .resize(self.base + definition.slots, Value::Missing);
-        self.block(&definition.body, &dot)?;
+        self.block(&definition.body, dot)?;
         self.variables.truncate(caller.2);
         (self.definition, self.base) = (caller.0, caller.1);
         Ok(())
@@ -163,7 +163,7 @@ impl<'a> Executor<'a> {
         let mut rounds = 0_u32;
         let mut round = |executor: &mut Self, index: Value<'a>, item: Value<'a>| {
             rounds = rounds.saturating_add(1);
-            executor.round(node, index, item)
+            executor.round(node, index, &item)
         };
         match over {
             Value::Int(number) if node.over.variables.len() > 1 => {
@@ -209,7 +209,7 @@ impl<'a> Executor<'a> {
         self.block(&node.otherwise, dot)
     }
 
-    fn round(&mut self, node: &'a Loop, index: Value<'a>, item: Value<'a>) -> Executed<Flow> {
+    fn round(&mut self, node: &'a Loop, index: Value<'a>, item: &Value<'a>) -> Executed<Flow> {
         self.step(&node.over.span)?;
         match *node.over.variables.as_slice() {
             [] => {}
@@ -219,7 +219,7 @@ impl<'a> Executor<'a> {
                 self.set(second, item.clone());
             }
         }
-        self.block(&node.body, &item)
+        self.block(&node.body, item)
     }
 
     fn call_template(
@@ -238,7 +238,7 @@ impl<'a> Executor<'a> {
         if self.depth > MAX_DEPTH {
             return Err(fault(Limit::Depth.into(), span));
         }
-        self.definition(definition, data)?;
+        self.definition(definition, &data)?;
         self.depth -= 1;
         Ok(())
     }
@@ -271,8 +271,10 @@ impl<'a> Executor<'a> {
     fn error(&self, fault: Fault) -> ExecError {
         let definition = self.inner.definitions.get(self.definition);
         ExecError {
-            place: Place::new(&self.inner.name, &self.inner.source, fault.span),
-            definition: definition.map(|known| known.name.clone()).unwrap_or_default(),
+            place: Box::new(Place::new(&self.inner.name, &self.inner.source, fault.span)),
+            definition: definition
+                .map(|known| known.name.clone())
+                .unwrap_or_default(),
             reason: fault.reason,
         }
     }

@@ -25,6 +25,101 @@ const MAPS: &[&str] = &[
     "volumeAttributes",
 ];
 
+/// The fields of structs that templates write as JSON, in the order in which Go declares them: a container's port, then
+/// the proxy configuration and its parts. One list is enough, because the parts do not contradict each other.
+const DECLARED: &[&str] = &[
+    "name",
+    "hostPort",
+    "containerPort",
+    "protocol",
+    "hostIP",
+    "configPath",
+    "binaryPath",
+    "serviceCluster",
+    "tracingServiceName",
+    "drainDuration",
+    "discoveryAddress",
+    "discoveryRefreshDelay",
+    "zipkinAddress",
+    "statsdUdpAddress",
+    "envoyMetricsServiceAddress",
+    "proxyAdminPort",
+    "availabilityZone",
+    "controlPlaneAuthPolicy",
+    "customConfigFile",
+    "statNameLength",
+    "concurrency",
+    "proxyBootstrapTemplatePath",
+    "interceptionMode",
+    "tracing",
+    "sds",
+    "envoyAccessLogService",
+    "envoyMetricsService",
+    "proxyMetadata",
+    "runtimeValues",
+    "statusPort",
+    "extraStatTags",
+    "gatewayTopology",
+    "terminationDrainDuration",
+    "meshId",
+    "readinessProbe",
+    "proxyStatsMatcher",
+    "holdApplicationUntilProxyStarts",
+    "caCertificatesPem",
+    "image",
+    "privateKeyProvider",
+    "proxyHeaders",
+    "fileFlushInterval",
+    "fileFlushMinSizeKb",
+    "statsCompression",
+    "connectionSettings",
+    "address",
+    "accessToken",
+    "zipkin",
+    "lightstep",
+    "datadog",
+    "stackdriver",
+    "openCensusAgent",
+    "customTags",
+    "maxPathTagLength",
+    "sampling",
+    "tlsSettings",
+    "enableIstioTags",
+    "tcpKeepalive",
+    "mode",
+    "clientCertificate",
+    "privateKey",
+    "caCertificates",
+    "credentialName",
+    "subjectAltNames",
+    "sni",
+    "insecureSkipVerify",
+    "caCrl",
+    "probes",
+    "time",
+    "interval",
+    "numTrustedProxies",
+    "forwardClientCertDetails",
+    "proxyProtocol",
+    "initialDelaySeconds",
+    "timeoutSeconds",
+    "periodSeconds",
+    "successThreshold",
+    "failureThreshold",
+    "httpGet",
+    "tcpSocket",
+    "exec",
+    "grpc",
+    "path",
+    "port",
+    "host",
+    "scheme",
+    "httpHeaders",
+    "inclusionPrefixes",
+    "inclusionSuffixes",
+    "inclusionRegexps",
+];
+
 /// Names that the rule for capitals gets wrong.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("CephFS", "cephfs"),
@@ -48,7 +143,7 @@ const EMBEDDED: &[&str] = &[
 pub(crate) struct FieldName {
     go: Box<str>,
     json: Box<str>,
-    getter: Option<Box<FieldName>>,
+    getter: Option<Box<Self>>,
     embedded: bool,
     identity: bool,
     zero: Zero,
@@ -73,7 +168,9 @@ impl FieldName {
             .filter(|rest| rest.starts_with(|first: char| first.is_ascii_uppercase()))
             .map(|rest| Box::new(Self::new(rest)));
         Self {
-            zero: getter.as_ref().map_or_else(|| zero(&json), |name| name.zero),
+            zero: getter
+                .as_ref()
+                .map_or_else(|| zero(&json), |name| name.zero),
             embedded: EMBEDDED.contains(&go),
             identity: matches!(go, "GetValue" | "Value" | "String"),
             go: go.into(),
@@ -121,6 +218,12 @@ impl FieldName {
 /// Whether the field with this JSON name is a map with verbatim keys.
 pub(crate) fn is_map(json: &str) -> bool {
     MAPS.binary_search(&json).is_ok()
+}
+
+/// Where a field stands in its struct, for writing JSON as Go does; behind all others when that is not known.
+pub(crate) fn declared_position(json: &str) -> usize {
+    let position = DECLARED.iter().position(|known| *known == json);
+    position.unwrap_or(DECLARED.len())
 }
 
 /// The JSON name of a Go field: leading capitals become lower case, except the one that starts the next word

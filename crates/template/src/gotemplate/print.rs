@@ -57,20 +57,20 @@ pub(crate) fn text<'v>(value: &'v Value<'_>) -> Result<Cow<'v, str>, Limit> {
     }
 }
 
-/// `text` between double quotes, as Go's `%q` writes it.
-pub(crate) fn quote(buffer: &mut Buffer, text: &str) -> Result<(), Limit> {
+/// `text` between double quotes, as Go's `%q` writes it; with nothing but ASCII if asked.
+pub(crate) fn quote(buffer: &mut Buffer, text: &str, only_ascii: bool) -> Result<(), Limit> {
     buffer.push("\"")?;
     for letter in text.chars() {
         match letter {
             '"' => buffer.push("\\\"")?,
-            letter => escape(buffer, letter)?,
+            letter => escape(buffer, letter, only_ascii)?,
         }
     }
     buffer.push("\"")
 }
 
 /// A letter inside quotes, without the quote itself.
-pub(crate) fn escape(buffer: &mut Buffer, letter: char) -> Result<(), Limit> {
+pub(crate) fn escape(buffer: &mut Buffer, letter: char, only_ascii: bool) -> Result<(), Limit> {
     match letter {
         '\\' => buffer.push("\\\\"),
         '\u{7}' => buffer.push("\\a"),
@@ -80,7 +80,9 @@ pub(crate) fn escape(buffer: &mut Buffer, letter: char) -> Result<(), Limit> {
         '\r' => buffer.push("\\r"),
         '\t' => buffer.push("\\t"),
         '\u{b}' => buffer.push("\\v"),
-        letter if is_printable(letter) => buffer.push_char(letter),
+        letter if is_printable(letter) && (letter.is_ascii() || !only_ascii) => {
+            buffer.push_char(letter)
+        }
         letter if u32::from(letter) < 0x80 => {
             buffer.push_fmt(format_args!("\\x{:02x}", u32::from(letter)))
         }

@@ -89,7 +89,7 @@ pub(super) enum Expression {
     /// `$x.A.B`.
     VariableField(usize, Path),
     /// `(…).A.B`.
-    Chain(Box<Expression>, Path),
+    Chain(Box<Self>, Path),
     Pipeline(Box<Pipeline>),
     Call(Box<Call>),
 }

@@ -4,6 +4,7 @@
 //! JSON is borrowed and looked into on demand, so that giving a pod to a template copies nothing; nothing in a value
 //! is ever parsed as template text.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -105,7 +106,7 @@ impl<'a> Value<'a> {
     /// `type_name` is what errors call it.
     pub fn record(
         type_name: &'static str,
-        fields: impl IntoIterator<Item = (&'static str, Value<'a>)>,
+        fields: impl IntoIterator<Item = (&'static str, Self)>,
     ) -> Self {
         Self::Record(Arc::new(Record::new(type_name, fields)))
     }
@@ -274,6 +275,26 @@ impl From<String> for Text<'_> {
 impl<'a> From<&'a str> for Text<'a> {
     fn from(text: &'a str) -> Self {
         Self::Borrowed(text)
+    }
+}
+
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Text<'_> {}
+
+impl PartialOrd for Text<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::functions::arguments::{Given, Result, any};
-use crate::functions::json;
+use crate::functions::json::{self, Style};
 use crate::gotemplate::limits::{Limit, MAX_TEXT};
 use crate::gotemplate::{List, Map, Value};
 
@@ -12,7 +12,7 @@ use crate::gotemplate::{List, Map, Value};
 pub(super) fn to_json<'a>(arguments: &[Value<'a>]) -> Given<'a> {
     match any(arguments, 0) {
         Value::Missing | Value::Nil | Value::Absent => Ok(Value::from("{}")),
-        value => Ok(Value::from(json::to_text(value)?)),
+        value => Ok(Value::from(json::to_text(value, Style::Compact)?)),
     }
 }
 

@@ -91,9 +91,9 @@ pub(super) fn append_multus_network<'a>(arguments: &[Value<'a>]) -> Given<'a> {
     };
     let (namespace, name) = network.split_once('/').unwrap_or(("", &network));
     let is_known = known.iter().any(|known| {
-        let is = |key, value| match known.get(key) {
+        let is = |key: &str, value: &str| match known.get(key) {
             Some(Json::String(text)) => text == value,
-            None | Some(Json::Null) => value == "",
+            None | Some(Json::Null) => value.is_empty(),
             Some(_) => false,
         };
         is("name", name) && is("namespace", namespace)
@@ -101,15 +101,14 @@ pub(super) fn append_multus_network<'a>(arguments: &[Value<'a>]) -> Given<'a> {
     if is_known {
         return Ok(Value::String(existing));
     }
-    let mut entry = serde_json::Map::new();
-    entry.insert("name".to_owned(), name.into());
+    let quoted = |text: &str| Json::from(text).to_string();
+    let mut entry = format!("{{\"name\": {}", quoted(name));
     if !namespace.is_empty() {
-        entry.insert("namespace".to_owned(), namespace.into());
+        entry += &format!(", \"namespace\": {}", quoted(namespace));
     }
     // An empty list has nothing that a comma could follow.
     let comma = if known.is_empty() { "" } else { ", " };
-    let entry = Json::Object(entry);
-    Ok(Value::from(format!("{before}{comma}{entry}]{after}")))
+    Ok(Value::from(format!("{before}{comma}{entry}}}]{after}")))
 }
 
 /// The elements of a list; none of anything else.

@@ -3,11 +3,9 @@
 
 use std::sync::LazyLock;
 
-use serde_json::Value as Json;
-
 use super::pod::{NAME, entry, items, member, member_text};
 use crate::functions::arguments::{Given, any, text, wrong};
-use crate::functions::json;
+use crate::functions::json::{self, Style};
 use crate::gotemplate::{FieldName, Value, number};
 
 static ENRICHMENT: LazyLock<FieldName> =
@@ -21,7 +19,10 @@ const DEFAULTS: &[(&str, Assumed)] = &[
     ("binaryPath", Assumed::Text("/usr/local/bin/envoy")),
     ("configPath", Assumed::Text("./etc/istio/proxy")),
     ("controlPlaneAuthPolicy", Assumed::Text("MUTUAL_TLS")),
-    ("discoveryAddress", Assumed::Text("istiod.istio-system.svc:15012")),
+    (
+        "discoveryAddress",
+        Assumed::Text("istiod.istio-system.svc:15012"),
+    ),
     ("drainDuration", Assumed::Text("45s")),
     ("proxyAdminPort", Assumed::Number(15000)),
     ("serviceCluster", Assumed::Text("istio-proxy")),
@@ -37,29 +38,26 @@ enum Assumed {
 
 /// The message as JSON, without what a proxy assumes anyway.
 pub(super) fn proto_to_json<'a>(arguments: &[Value<'a>]) -> Given<'a> {
-    let mut message = json::encode(any(arguments, 0))?;
-    if let Json::Object(fields) = &mut message {
-        fields.retain(|name, value| !is_assumed(name, value));
-    }
-    if message.is_null() {
-        return Ok(Value::from("{}"));
-    }
-    // Messages are written without HTML escapes.
-    Ok(Value::from(message.to_string()))
+    let text = match any(arguments, 0) {
+        Value::Missing | Value::Nil | Value::Absent => "{}".to_owned(),
+        Value::Map(message) => {
+            let mut fields = json::fields(message);
+            fields.retain(|(name, value)| !is_assumed(name, value));
+            json::to_object_text(&fields, Style::Message)?
+        }
+        other => return Err(wrong("message", other)),
+    };
+    Ok(Value::from(text))
 }
 
-fn is_assumed(name: &str, value: &Json) -> bool {
-    if value.is_null() {
-        return true;
-    }
-    if name == "proxyMetadata" {
-        return value.as_object().is_some_and(serde_json::Map::is_empty);
-    }
+fn is_assumed(name: &str, value: &Value<'_>) -> bool {
     let assumed = DEFAULTS.iter().find(|(known, _)| *known == name);
-    match assumed {
-        Some((_, Assumed::Text(text))) => value.as_str() == Some(text),
-        Some((_, Assumed::Number(number))) => value.as_i64() == Some(*number),
-        None => false,
+    match (value, assumed) {
+        (Value::Missing | Value::Nil | Value::Absent, _) => true,
+        (Value::Map(map), None) => name == "proxyMetadata" && map.is_empty(),
+        (Value::String(text), Some((_, Assumed::Text(assumed)))) => **text == **assumed,
+        (Value::Int(number), Some((_, Assumed::Number(assumed)))) => number == assumed,
+        _ => false,
     }
 }
 
@@ -70,7 +68,10 @@ pub(super) fn format_duration<'a>(arguments: &[Value<'a>]) -> Given<'a> {
         Value::Missing | Value::Nil | Value::Absent => return Ok(Value::from("0s")),
         other => return Err(wrong("duration", other)),
     };
-    let Some(seconds) = duration.strip_suffix('s').and_then(|s| s.parse::<f64>().ok()) else {
+    let Some(seconds) = duration
+        .strip_suffix('s')
+        .and_then(|s| s.parse::<f64>().ok())
+    else {
         // Not a message's duration, so it may already be what Go prints.
         return Ok(Value::String(duration));
     };

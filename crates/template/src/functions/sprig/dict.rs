@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::functions::arguments::{Given, Result, any, from, map, new_list, text};
 use crate::functions::arguments::wrong;
+use crate::functions::arguments::{Given, Result, any, from, map, new_list, text};
 use crate::gotemplate::limits::Limit;
 use crate::gotemplate::{Map, Value, print};
 
@@ -105,12 +105,7 @@ fn merge_all<'a>(arguments: &[Value<'a>], wins: Wins) -> Given<'a> {
     Ok(Value::Map(merged))
 }
 
-fn merge_two<'a>(
-    old: &Map<'a>,
-    new: &Map<'a>,
-    wins: Wins,
-    budget: &mut usize,
-) -> Result<Map<'a>> {
+fn merge_two<'a>(old: &Map<'a>, new: &Map<'a>, wins: Wins, budget: &mut usize) -> Result<Map<'a>> {
     let cost = old.len().saturating_add(new.len());
     *budget = budget.checked_sub(cost).ok_or(Limit::Work)?;
     let mut entries = old.to_entries();

@@ -3,7 +3,7 @@
 
 use crate::functions::FunctionError;
 use crate::functions::arguments::{Given, any, boolean, from, text};
-use crate::functions::json;
+use crate::functions::json::{self, Style};
 use crate::gotemplate::Value;
 
 /// `default fallback value`.
@@ -53,9 +53,15 @@ pub(super) fn from_json<'a>(arguments: &[Value<'a>]) -> Given<'a> {
 }
 
 pub(super) fn to_json<'a>(arguments: &[Value<'a>]) -> Given<'a> {
-    Ok(Value::from(json::to_text(any(arguments, 0))?))
+    Ok(Value::from(json::to_text(
+        any(arguments, 0),
+        Style::Compact,
+    )?))
 }
 
 pub(super) fn to_pretty_json<'a>(arguments: &[Value<'a>]) -> Given<'a> {
-    Ok(Value::from(json::to_pretty_text(any(arguments, 0))?))
+    Ok(Value::from(json::to_text(
+        any(arguments, 0),
+        Style::Pretty,
+    )?))
 }

@@ -26,12 +26,12 @@ pub(super) fn b64dec<'a>(arguments: &[Value<'a>]) -> Given<'a> {
 }
 
 pub(super) fn cat<'a>(arguments: &[Value<'a>]) -> Given<'a> {
-    joined(arguments, " ", |buffer, value| print::print(buffer, value))
+    joined(arguments, " ", print::print)
 }
 
 pub(super) fn quote<'a>(arguments: &[Value<'a>]) -> Given<'a> {
     joined(arguments, " ", |buffer, value| {
-        print::quote(buffer, &print::text(value)?)
+        print::quote(buffer, &print::text(value)?, false)
     })
 }
 
@@ -130,17 +130,23 @@ pub(super) fn trim<'a>(arguments: &[Value<'a>]) -> Given<'a> {
 
 pub(super) fn trim_all<'a>(arguments: &[Value<'a>]) -> Given<'a> {
     let letters = text(arguments, 0)?;
-    trimmed(arguments, 1, |text| text.trim_matches(|c| letters.contains(c)))
+    trimmed(arguments, 1, |text| {
+        text.trim_matches(|c| letters.contains(c))
+    })
 }
 
 pub(super) fn trim_prefix<'a>(arguments: &[Value<'a>]) -> Given<'a> {
     let prefix = text(arguments, 0)?;
-    trimmed(arguments, 1, |text| text.strip_prefix(&*prefix).unwrap_or(text))
+    trimmed(arguments, 1, |text| {
+        text.strip_prefix(&*prefix).unwrap_or(text)
+    })
 }
 
 pub(super) fn trim_suffix<'a>(arguments: &[Value<'a>]) -> Given<'a> {
     let suffix = text(arguments, 0)?;
-    trimmed(arguments, 1, |text| text.strip_suffix(&*suffix).unwrap_or(text))
+    trimmed(arguments, 1, |text| {
+        text.strip_suffix(&*suffix).unwrap_or(text)
+    })
 }
 
 /// `trunc length text`; a negative length keeps the end.
@@ -269,11 +275,7 @@ fn joined<'a>(
     Ok(Value::from(buffer.into_string()))
 }
 
-fn trimmed<'a>(
-    arguments: &[Value<'a>],
-    index: usize,
-    trim: impl Fn(&str) -> &str,
-) -> Given<'a> {
+fn trimmed<'a>(arguments: &[Value<'a>], index: usize, trim: impl Fn(&str) -> &str) -> Given<'a> {
     let text = text(arguments, index)?;
     Ok(match &text {
         Text::Borrowed(text) => Value::from(trim(text)),

@@ -26,11 +26,7 @@ impl<'a> Executor<'a> {
         Ok(value)
     }
 
-    fn expression(
-        &mut self,
-        expression: &'a Expression,
-        dot: &Value<'a>,
-    ) -> Executed<Value<'a>> {
+    fn expression(&mut self, expression: &'a Expression, dot: &Value<'a>) -> Executed<Value<'a>> {
         match expression {
             Expression::Dot => Ok(dot.clone()),
             Expression::Nil => Ok(Value::Nil),

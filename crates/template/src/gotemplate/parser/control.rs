@@ -16,11 +16,7 @@ enum Branching {
 
 impl Parser<'_> {
     /// The control structure whose keyword, at `span`, is past.
-    pub(super) fn control(
-        &mut self,
-        keyword: Keyword,
-        span: Span,
-    ) -> Parsed<NodeOrEnding> {
+    pub(super) fn control(&mut self, keyword: Keyword, span: Span) -> Parsed<NodeOrEnding> {
         let node = match keyword {
             Keyword::If => self.branches(Branching::If)?,
             Keyword::With => self.branches(Branching::With)?,
@@ -141,7 +137,8 @@ impl Parser<'_> {
         let data = self.action_pipeline("block clause")?;
         let span = span.start..self.end;
         let (body, slots) = self.definition_body("block clause")?;
-        self.definitions.add(&name, body, slots, name_span.clone())?;
+        self.definitions
+            .add(&name, body, slots, name_span.clone())?;
         Ok(Node::Template {
             definition: self.definitions.call(&name, name_span),
             data: Some(data),

@@ -122,7 +122,11 @@ fn escape(letters: &mut std::str::Chars<'_>, quote: char) -> Option<Escaped> {
         'v' => '\u{b}',
         '\\' => '\\',
         letter if letter == quote => quote,
-        'x' => return u8::try_from(digits(letters, 2, 16, 0)?).ok().map(Escaped::Byte),
+        'x' => {
+            return u8::try_from(digits(letters, 2, 16, 0)?)
+                .ok()
+                .map(Escaped::Byte);
+        }
         'u' => return char::from_u32(digits(letters, 4, 16, 0)?).map(Escaped::Char),
         'U' => return char::from_u32(digits(letters, 8, 16, 0)?).map(Escaped::Char),
         '0'..='7' => {

@@ -33,11 +33,7 @@ enum Variables<'t> {
 
 impl<'t> Parser<'t> {
     /// A pipeline up to and including the token `end`.
-    pub(super) fn pipeline(
-        &mut self,
-        context: &'static str,
-        end: &TokenKind,
-    ) -> Parsed<Pipeline> {
+    pub(super) fn pipeline(&mut self, context: &'static str, end: &TokenKind) -> Parsed<Pipeline> {
         self.skip_space();
         let start = self.end;
         let variables = self.variables(context)?;
@@ -308,9 +304,8 @@ impl<'t> Parser<'t> {
 
     fn parenthesis(&mut self, open: Span) -> Parsed<Operand> {
         self.next_token();
-        let pipeline = self.deeper(|parser| {
-            parser.pipeline("parenthesized pipeline", &TokenKind::RightParen)
-        })?;
+        let pipeline = self
+            .deeper(|parser| parser.pipeline("parenthesized pipeline", &TokenKind::RightParen))?;
         let span = open.start..self.end;
         let expression = Expression::Pipeline(Box::new(pipeline));
         Ok(Operand::Expression(expression, span))
@@ -341,12 +336,7 @@ fn argument(operand: Operand) -> Parsed<Expression> {
 }
 
 /// A call with the given arguments and `piped` more.
-fn call(
-    function: Function,
-    arguments: Vec<Expression>,
-    span: Span,
-    piped: usize,
-) -> Parsed<Call> {
+fn call(function: Function, arguments: Vec<Expression>, span: Span, piped: usize) -> Parsed<Call> {
     let got = arguments.len() + piped;
     if !function.arity().accepts(got) {
         return Err(Fault {

@@ -87,9 +87,9 @@ impl<'a> List<'a> {
     /// The element at `index`.
     pub fn get(&self, index: usize) -> Option<Value<'a>> {
         match &self.0 {
-            Items::Json(items, shape) => items
-                .get(index)
-                .map(|item| Value::from_json(item, *shape)),
+            Items::Json(items, shape) => {
+                items.get(index).map(|item| Value::from_json(item, *shape))
+            }
             Items::Computed(items, _) => items.get(index).cloned(),
         }
     }
@@ -185,7 +185,7 @@ impl<'a> Map<'a> {
                     .collect();
                 // JSON objects keep their order of insertion when any crate of the build asks for it.
                 if !entries.is_sorted_by(|(a, _), (b, _)| **a <= **b) {
-                    entries.sort_by(|(a, _), (b, _)| (**a).cmp(&**b));
+                    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
                 }
                 entries
             }
