@@ -32,3 +32,5 @@ pub const EXCLUDE_INBOUND_PORTS: &str = "traffic.sidecar.istio.io/excludeInbound
 pub const INCLUDE_OUTBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeOutboundPorts";
 /// Outbound ports that are not captured.
 pub const EXCLUDE_OUTBOUND_PORTS: &str = "traffic.sidecar.istio.io/excludeOutboundPorts";
+/// `REDIRECT`, `TPROXY` or `NONE`: how traffic is captured.
+pub const INTERCEPTION_MODE: &str = "sidecar.istio.io/interceptionMode";

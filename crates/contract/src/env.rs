@@ -40,3 +40,5 @@ pub const META_MESH_ID: &str = "ISTIO_META_MESH_ID";
 pub const META_NETWORK: &str = "ISTIO_META_NETWORK";
 /// Whether rewritten probes go to 127.0.0.1 instead of the pod's address, a Go boolean.
 pub const PROBE_LOCALHOST: &str = "REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION";
+/// What the application's own annotations say about scraping, as JSON; the agent collects from there.
+pub const PROMETHEUS_ANNOTATIONS: &str = "ISTIO_PROMETHEUS_ANNOTATIONS";

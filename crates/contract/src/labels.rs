@@ -22,3 +22,5 @@ pub const VERSION: &str = "version";
 pub const APP_NAME: &str = "app.kubernetes.io/name";
 /// Pod: Kubernetes' recommended version of the application; before [`VERSION`] for the canonical revision.
 pub const APP_VERSION: &str = "app.kubernetes.io/version";
+/// Pod, read and written: the network that the pod is in.
+pub const NETWORK: &str = "topology.istio.io/network";

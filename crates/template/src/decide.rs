@@ -11,12 +11,14 @@ use serde_json::{Map, Value};
 use crate::selector::Selector;
 
 /// What happens to a pod that says nothing itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// It is injected.
     Enabled,
     /// It is not.
     Disabled,
+    /// The configuration says something else, and so nothing is injected at all, as in Istio.
+    Unknown(String),
 }
 
 /// The configuration's part in the decision.
@@ -36,6 +38,8 @@ pub struct Rules {
 pub enum Reason {
     /// The pod uses the node's network, whose traffic is not the pod's to capture.
     HostNetwork,
+    /// The pod runs on Windows, where the sidecar does not.
+    Windows,
     /// The namespace belongs to Kubernetes itself.
     ProtectedNamespace(String),
     /// The pod's label says no.
@@ -46,6 +50,8 @@ pub enum Reason {
     NeverSelector,
     /// The policy is `disabled` and the pod does not ask.
     PolicyDisabled,
+    /// The policy is neither `enabled` nor `disabled`.
+    PolicyUnknown(String),
 }
 
 /// The decision about a pod.
@@ -85,8 +91,15 @@ pub fn decide(pod: &Value, namespace: &str, rules: &Rules) -> Decision {
     if pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true)) {
         return Decision::Skip(Reason::HostNetwork);
     }
+    let os = ["/spec/os/name", "/spec/nodeSelector/kubernetes.io~1os"];
+    if os.iter().any(|field| pod.pointer(field).and_then(Value::as_str) == Some("windows")) {
+        return Decision::Skip(Reason::Windows);
+    }
     if PROTECTED_NAMESPACES.contains(&namespace) {
         return Decision::Skip(Reason::ProtectedNamespace(namespace.to_owned()));
+    }
+    if let Policy::Unknown(policy) = &rules.policy {
+        return Decision::Skip(Reason::PolicyUnknown(policy.clone()));
     }
     match wish(pod) {
         Wish::Inject => return Decision::Inject,
@@ -109,10 +122,10 @@ pub fn decide(pod: &Value, namespace: &str, rules: &Rules) -> Decision {
     {
         return Decision::Inject;
     }
-    match rules.policy {
-        Policy::Enabled => Decision::Inject,
-        Policy::Disabled => Decision::Skip(Reason::PolicyDisabled),
+    if rules.policy == Policy::Enabled {
+        return Decision::Inject;
     }
+    Decision::Skip(Reason::PolicyDisabled)
 }
 
 /// Whether the pod itself, by label or annotation, asks for injection.
@@ -156,11 +169,13 @@ impl Reason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::HostNetwork => "host-network",
+            Self::Windows => "windows",
             Self::ProtectedNamespace(_) => "protected-namespace",
             Self::OptedOutByLabel => "opted-out-by-label",
             Self::OptedOutByAnnotation => "opted-out-by-annotation",
             Self::NeverSelector => "never-selector",
             Self::PolicyDisabled => "policy-disabled",
+            Self::PolicyUnknown(_) => "policy-unknown",
         }
     }
 
@@ -169,6 +184,7 @@ impl Reason {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::HostNetwork => "remove hostNetwork from the pod, or run it outside of the mesh",
+            Self::Windows => "run the pod on Linux nodes, or outside of the mesh",
             Self::ProtectedNamespace(_) => "run the pod in a namespace of its own",
             Self::OptedOutByLabel => {
                 "remove the label sidecar.istio.io/inject from the pod template, or set it to \"true\""
@@ -182,6 +198,9 @@ impl Reason {
             Self::PolicyDisabled => {
                 "set the label sidecar.istio.io/inject: \"true\" on the pod template"
             }
+            Self::PolicyUnknown(_) => {
+                "set policy in ConfigMap istio-sidecar-injector to enabled or disabled"
+            }
         }
     }
 }
@@ -190,6 +209,7 @@ impl Display for Reason {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::HostNetwork => f.write_str("the pod has host networking enabled"),
+            Self::Windows => f.write_str("the pod runs on Windows, where the sidecar does not"),
             Self::ProtectedNamespace(namespace) => {
                 write!(f, "namespace {namespace} is never injected")
             }
@@ -204,6 +224,10 @@ impl Display for Reason {
             }
             Self::PolicyDisabled => f.write_str(
                 "the injection policy is disabled and the pod does not ask for injection",
+            ),
+            Self::PolicyUnknown(policy) => write!(
+                f,
+                "the injection policy is {policy:?}, which is neither enabled nor disabled"
             ),
         }
     }

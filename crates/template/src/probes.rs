@@ -1,253 +1,175 @@
-//! Probes and lifecycle handlers of the application, rewritten so that the sidecar answers for it.
+//! Probes and lifecycle calls that go to the agent first.
 //!
-//! Called late in the pipeline, when every template has been merged. The kubelet's own connections would be captured like
-//! everybody's and, later, refused for want of a certificate; so it asks the sidecar's status port instead, and the sidecar asks
-//! the application as the original says, which travels in an environment variable.
+//! Called on the merged pod: the kubelet has no identity in the mesh, so it asks the agent, and the agent asks the application from inside the pod.
+//! The original action is kept in a variable of the sidecar, keyed by the URL path that the kubelet is given.
 
-use std::fmt::{self, Display, Formatter};
+use std::collections::HashMap;
 
-use contract::{env, paths, pod as names};
+use contract::{paths, pod::PROXY_CONTAINER};
 use serde_json::{Map, Value, json};
 
-/// A probe or handler that was left as it is, although it may not work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Untouched {
-    /// The container.
-    pub container: String,
-    /// `readinessProbe`, `lifecycle.preStop`, …
-    pub field: &'static str,
-    /// The port's name, which the container does not declare.
-    pub port: String,
-}
+use crate::{
+    pod::{self, List},
+    warning::Warning,
+};
 
-/// Where a check stands in a container, and which URL it becomes.
-struct Place {
-    field: &'static str,
-    pointer: &'static str,
-    prefix: &'static str,
-    last: &'static str,
-    /// Handlers are recorded without a timeout.
-    has_timeout: bool,
-}
-
-/// What becomes of one check.
-enum Rewritten {
-    /// It is not of a kind that is rewritten, or already done.
-    No,
-    /// Its port has a name that nothing bears.
-    UnknownPort(String),
-    /// The entry for the sidecar, and what stands in the pod instead.
-    Yes { record: Value, replacement: Value },
-}
-
-const PLACES: [Place; 5] = [
-    probe("readinessProbe", "/readinessProbe", "readyz"),
-    probe("livenessProbe", "/livenessProbe", "livez"),
-    probe("startupProbe", "/startupProbe", "startupz"),
-    handler("lifecycle.preStop", "/lifecycle/preStop", "prestopz"),
-    handler("lifecycle.postStart", "/lifecycle/postStart", "poststartz"),
+/// The handlers of a container that may be rewritten: field, and the last part of its path.
+const PROBES: &[(&str, &str)] = &[
+    ("livenessProbe", "livez"),
+    ("readinessProbe", "readyz"),
+    ("startupProbe", "startupz"),
 ];
+const LIFECYCLE: &[(&str, &str)] = &[("postStart", "poststartz"), ("preStop", "prestopz")];
 
-/// Rewrites the checks of all containers but the sidecar's and tells the sidecar of the originals.
+/// Rewrites what there is in all containers but the sidecar; returns the agent's instructions, if there are any.
 ///
-/// A pod without sidecar, or with a `status_port` of 0, is left as it is. Doing it twice changes nothing.
-pub fn rewrite(pod: &mut Value, status_port: u16) -> Vec<Untouched> {
-    let mut untouched = Vec::new();
-    if status_port == 0 || sidecar(pod).is_none() {
-        return untouched;
-    }
-    let mut records = Map::new();
-    for list in ["/spec/initContainers", "/spec/containers"] {
-        let containers = pod.pointer_mut(list).and_then(Value::as_array_mut);
-        for container in containers.into_iter().flatten() {
-            rewrite_container(container, status_port, &mut records, &mut untouched);
+/// `known` are the instructions of an earlier injection, which stay as long as their probe is rewritten.
+pub(crate) fn rewrite(
+    pod: &mut Value,
+    status_port: u16,
+    known: Option<&str>,
+    warnings: &mut Vec<Warning>,
+) -> Option<String> {
+    let known = known
+        .and_then(|known| serde_json::from_str(known).ok())
+        .unwrap_or_default();
+    let mut rewriter = Rewriter {
+        status_port,
+        instructions: known,
+        warnings,
+    };
+    for list in List::BOTH {
+        for container in pod::containers_mut(pod, list).into_iter().flatten() {
+            if pod::name(container) != PROXY_CONTAINER {
+                rewriter.container(container);
+            }
         }
     }
-    if let Some(sidecar) = sidecar(pod)
-        && !records.is_empty()
-    {
-        tell(sidecar, records);
-    }
-    untouched
+    let instructions = rewriter.instructions;
+    (!instructions.is_empty()).then(|| Value::Object(instructions).to_string())
 }
 
-fn rewrite_container(
-    container: &mut Value,
+struct Rewriter<'a> {
     status_port: u16,
-    records: &mut Map<String, Value>,
-    untouched: &mut Vec<Untouched>,
-) {
-    let Some(name) = container
-        .get("name")
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-    else {
-        return;
-    };
-    if name == names::PROXY_CONTAINER {
-        return;
-    }
-    for place in &PLACES {
-        let path = format!("{}/{name}/{}", place.prefix, place.last);
-        let Some(check) = container.pointer(place.pointer) else {
-            continue;
-        };
-        match rewritten(check, container, &path, status_port, place) {
-            Rewritten::No => {}
-            Rewritten::UnknownPort(port) => untouched.push(Untouched {
-                container: name.clone(),
-                field: place.field,
-                port,
-            }),
-            Rewritten::Yes {
-                record,
-                replacement,
-            } => {
-                records.insert(path, record);
-                if let Some(check) = container.pointer_mut(place.pointer) {
-                    *check = replacement;
+    instructions: Map<String, Value>,
+    warnings: &'a mut Vec<Warning>,
+}
+
+/// A container's ports by name.
+type Ports = HashMap<String, u64>;
+
+// === impl Rewriter ===
+
+impl Rewriter<'_> {
+    fn container(&mut self, container: &mut Value) {
+        let name = pod::name(container).to_owned();
+        let ports = ports(container);
+        for (field, path) in PROBES {
+            let path = format!("{}/{name}/{path}", paths::APP_HEALTH);
+            if let Some(probe) = container.get_mut(*field).and_then(Value::as_object_mut) {
+                let timeout = probe
+                    .get("timeoutSeconds")
+                    .filter(|timeout| timeout.as_i64() != Some(0))
+                    .cloned();
+                self.handler(&name, field, probe, path, &ports, timeout);
+            }
+        }
+        for (field, path) in LIFECYCLE {
+            let path = format!("{}/{name}/{path}", paths::APP_LIFECYCLE);
+            let handler = container
+                .get_mut("lifecycle")
+                .and_then(|lifecycle| lifecycle.get_mut(*field));
+            if let Some(handler) = handler.and_then(Value::as_object_mut) {
+                // Lifecycle handlers have no timeout of their own, and none for gRPC.
+                if !handler.contains_key("grpc") {
+                    self.handler(&name, field, handler, path, &ports, None);
                 }
             }
         }
     }
+
+    fn handler(
+        &mut self,
+        container: &str,
+        field: &'static str,
+        handler: &mut Map<String, Value>,
+        path: String,
+        ports: &Ports,
+        timeout: Option<Value>,
+    ) {
+        let action = ["httpGet", "tcpSocket", "grpc"]
+            .into_iter()
+            .find(|action| handler.get(*action).is_some_and(Value::is_object));
+        let Some((kind, Value::Object(mut action))) =
+            action.and_then(|kind| Some((kind, handler.get(kind)?.clone())))
+        else {
+            return;
+        };
+        let is_rewritten =
+            kind == "httpGet" && action.get("path").and_then(Value::as_str) == Some(&path);
+        if is_rewritten && self.instructions.contains_key(&path) {
+            self.redirect(handler, path);
+            return;
+        }
+        match action.get("port") {
+            // It asks the agent already.
+            Some(port) if port.as_u64() == Some(self.status_port.into()) && kind != "grpc" => {
+                return;
+            }
+            Some(Value::String(port)) => {
+                match ports.get(port).copied().or_else(|| port.parse().ok()) {
+                    Some(number) => {
+                        action.insert("port".to_owned(), Value::from(number));
+                    }
+                    None => {
+                        self.warnings.push(Warning::UnknownPort {
+                            container: container.to_owned(),
+                            field,
+                            port: port.clone(),
+                        });
+                        return;
+                    }
+                }
+            }
+            _ => {}
+        }
+        if kind == "grpc" {
+            // Istio's agents expect the field.
+            action.entry("service").or_insert(Value::Null);
+        }
+        let mut instruction = Map::from_iter([(kind.to_owned(), Value::Object(action))]);
+        instruction.extend(timeout.map(|timeout| ("timeoutSeconds".to_owned(), timeout)));
+        self.instructions
+            .insert(path.clone(), Value::Object(instruction));
+        self.redirect(handler, path);
+    }
+
+    /// Sends the kubelet to the agent; headers and host of an HTTP probe stay, and the agent speaks plain HTTP.
+    fn redirect(&self, handler: &mut Map<String, Value>, path: String) {
+        handler.remove("tcpSocket");
+        handler.remove("grpc");
+        let get = pod::as_map(handler.entry("httpGet").or_insert(json!({})));
+        get.insert("path".to_owned(), Value::String(path));
+        get.insert("port".to_owned(), Value::from(self.status_port));
+        if get.get("scheme").and_then(Value::as_str) == Some("HTTPS") {
+            get.insert("scheme".to_owned(), Value::from("HTTP"));
+        }
+    }
 }
 
-fn rewritten(
-    check: &Value,
-    container: &Value,
-    path: &str,
-    status_port: u16,
-    place: &Place,
-) -> Rewritten {
-    const KINDS: [&str; 3] = ["httpGet", "tcpSocket", "grpc"];
-    let Some(kind) = KINDS
-        .into_iter()
-        .find(|kind| check.get(kind).is_some_and(Value::is_object))
-    else {
-        return Rewritten::No;
-    };
-    let mut original = check.get(kind).cloned().unwrap_or_default();
-    if original.get("port").and_then(Value::as_u64) == Some(status_port.into()) {
-        return Rewritten::No;
-    }
-    match port(&original, container) {
-        Ok(port) => original["port"] = port.into(),
-        Err(name) => return Rewritten::UnknownPort(name),
-    }
-    let mut http_get = if kind == "httpGet" {
-        original.clone()
-    } else {
-        json!({})
-    };
-    http_get["path"] = path.into();
-    http_get["port"] = status_port.into();
-    if http_get.get("scheme").is_some() {
-        http_get["scheme"] = "HTTP".into();
-    }
-    let mut record = json!({kind: original});
-    if let Some(timeout) = check.get("timeoutSeconds").filter(|_| place.has_timeout) {
-        record["timeoutSeconds"] = timeout.clone();
-    }
-    let mut replacement = check.clone();
-    if let Some(replacement) = replacement.as_object_mut() {
-        replacement.remove(kind);
-        replacement.insert("httpGet".to_owned(), http_get);
-    }
-    Rewritten::Yes {
-        record,
-        replacement,
-    }
-}
-
-/// The number of the port that `action` names, directly or by the name that the container gives it.
-fn port(action: &Value, container: &Value) -> Result<u64, String> {
-    let port = action.get("port").unwrap_or(&Value::Null);
-    if let Some(number) = port.as_u64() {
-        return Ok(number);
-    }
-    let name = port.as_str().unwrap_or_default();
-    if let Ok(number) = name.parse::<u16>() {
-        return Ok(number.into());
-    }
+fn ports(container: &Value) -> Ports {
     let ports = container.get("ports").and_then(Value::as_array);
     ports
         .into_iter()
         .flatten()
-        .find(|declared| declared.get("name").and_then(Value::as_str) == Some(name))
-        .and_then(|declared| declared.get("containerPort")?.as_u64())
-        .ok_or_else(|| name.to_owned())
-}
-
-/// Writes the records into the sidecar's environment; what an earlier injection recorded stays, for it saw the originals.
-fn tell(sidecar: &mut Value, mut records: Map<String, Value>) {
-    let Some(sidecar) = sidecar.as_object_mut() else {
-        return;
-    };
-    let Some(variables) = sidecar
-        .entry("env")
-        .or_insert_with(|| json!([]))
-        .as_array_mut()
-    else {
-        return;
-    };
-    let known = variables.iter_mut().find(|variable| {
-        variable.get("name").and_then(Value::as_str) == Some(env::KUBE_APP_PROBERS)
-    });
-    let earlier = known
-        .as_ref()
-        .and_then(|variable| variable.get("value")?.as_str())
-        .and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
-    records.extend(earlier.into_iter().flatten());
-    let variable =
-        json!({"name": env::KUBE_APP_PROBERS, "value": Value::Object(records).to_string()});
-    match known {
-        Some(known) => *known = variable,
-        None => variables.push(variable),
-    }
-}
-
-fn sidecar(pod: &mut Value) -> Option<&mut Value> {
-    let is_sidecar = |container: &&mut Value| {
-        container.get("name").and_then(Value::as_str) == Some(names::PROXY_CONTAINER)
-    };
-    let spec = pod.get_mut("spec")?.as_object_mut()?;
-    spec.iter_mut()
-        .filter(|(key, _)| matches!(key.as_str(), "initContainers" | "containers"))
-        .filter_map(|(_, list)| list.as_array_mut())
-        .flatten()
-        .find(is_sidecar)
-}
-
-const fn probe(field: &'static str, pointer: &'static str, last: &'static str) -> Place {
-    Place {
-        field,
-        pointer,
-        prefix: paths::APP_HEALTH,
-        last,
-        has_timeout: true,
-    }
-}
-
-const fn handler(field: &'static str, pointer: &'static str, last: &'static str) -> Place {
-    Place {
-        field,
-        pointer,
-        prefix: paths::APP_LIFECYCLE,
-        last,
-        has_timeout: false,
-    }
-}
-
-// === impl Untouched ===
-
-impl Display for Untouched {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} of container {} is not rewritten: the container declares no port named {:?}",
-            self.field, self.container, self.port
-        )
-    }
+        .filter_map(|port| {
+            Some((
+                pod::name(port).to_owned(),
+                port.get("containerPort")?.as_u64()?,
+            ))
+        })
+        .filter(|(name, _)| !name.is_empty())
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,34 +1,34 @@
-//! Each kind of check, by table.
+//! Each kind of handler, by table.
 
 use super::*;
 
 const STATUS_PORT: u16 = 15020;
 
 fn pod(container: &Value) -> Value {
-    json!({"spec": {
-        "initContainers": [{"name": "istio-proxy", "env": [{"name": "POD_NAME", "value": "x"}]}],
-        "containers": [container],
-    }})
+    json!({"spec": {"initContainers": [{"name": "istio-proxy"}], "containers": [container]}})
 }
 
-fn records(pod: &Value) -> Value {
-    let variables = pod["spec"]["initContainers"][0]["env"].as_array().unwrap();
-    let text = variables
-        .iter()
-        .find(|variable| variable["name"] == env::KUBE_APP_PROBERS);
-    text.map_or(Value::Null, |variable| {
-        serde_json::from_str(variable["value"].as_str().unwrap()).unwrap()
-    })
+/// Rewrites without warnings; gives the instructions.
+#[track_caller]
+fn rewritten(pod: &mut Value, known: Option<&str>) -> Option<String> {
+    let mut warnings = Vec::new();
+    let instructions = rewrite(pod, STATUS_PORT, known, &mut warnings);
+    assert_eq!(warnings, []);
+    instructions
+}
+
+fn parsed(instructions: Option<&str>) -> Value {
+    instructions.map_or(Value::Null, |text| serde_json::from_str(text).expect("it is JSON"))
 }
 
 #[track_caller]
-fn check(container: &Value, expected: &Value, expected_records: &Value) {
+fn check(container: &Value, expected: &Value, expected_instructions: &Value) {
     let mut pod = pod(container);
-    assert_eq!(rewrite(&mut pod, STATUS_PORT), []);
+    let instructions = rewritten(&mut pod, None);
     assert_eq!(&pod["spec"]["containers"][0], expected);
-    assert_eq!(&records(&pod), expected_records);
+    assert_eq!(&parsed(instructions.as_deref()), expected_instructions);
     let once = pod.clone();
-    assert_eq!(rewrite(&mut pod, STATUS_PORT), []);
+    assert_eq!(rewritten(&mut pod, instructions.as_deref()), instructions);
     assert_eq!(pod, once, "a second time changes nothing");
 }
 
@@ -96,60 +96,45 @@ fn a_named_port_is_the_containers_own() {
 
 #[test]
 fn a_port_name_that_nothing_bears_is_told_and_the_probe_left() {
-    let container =
-        json!({"name": "web", "readinessProbe": {"httpGet": {"path": "/", "port": "htpp"}}});
+    let container = json!({"name": "web", "readinessProbe": {"httpGet": {"path": "/", "port": "htpp"}}});
     let mut pod = pod(&container);
-    let untouched = rewrite(&mut pod, STATUS_PORT);
-    assert_eq!(untouched.len(), 1);
-    assert!(
-        untouched[0].to_string().contains("htpp"),
-        "{}",
-        untouched[0]
-    );
+    let mut warnings = Vec::new();
+    assert_eq!(rewrite(&mut pod, STATUS_PORT, None, &mut warnings), None);
+    let expected = Warning::UnknownPort {
+        container: "web".to_owned(),
+        field: "readinessProbe",
+        port: "htpp".to_owned(),
+    };
+    assert_eq!(warnings, [expected]);
     assert_eq!(pod["spec"]["containers"][0], container);
-    assert_eq!(records(&pod), Value::Null);
 }
 
 #[test]
 fn commands_odd_shapes_and_the_sidecar_itself_are_left_alone() {
     for container in [
         json!({"name": "web", "readinessProbe": {"exec": {"command": ["true"]}}}),
+        json!({"name": "web", "readinessProbe": {"httpGet": {"path": "/", "port": STATUS_PORT}}}),
         json!({"name": "istio-proxy", "readinessProbe": {"httpGet": {"path": "/healthz/ready", "port": 15021}}}),
         json!({"name": "web", "readinessProbe": "x", "lifecycle": []}),
-        json!({"name": 7, "readinessProbe": {"httpGet": {"port": 80}}}),
-        json!("x"),
+        json!({"name": "web", "readinessProbe": {"httpGet": null}}),
     ] {
         check(&container, &container.clone(), &Value::Null);
     }
 }
 
 #[test]
-fn without_sidecar_or_status_port_nothing_is_rewritten() {
-    let container = json!({"name": "web", "readinessProbe": {"httpGet": {"port": 80}}});
-    let mut alone = json!({"spec": {"containers": [container]}});
-    let before = alone.clone();
-    rewrite(&mut alone, STATUS_PORT);
-    assert_eq!(alone, before);
-    let mut disabled = pod(&container);
-    let before = disabled.clone();
-    rewrite(&mut disabled, 0);
-    assert_eq!(disabled, before);
-}
-
-#[test]
-fn what_an_earlier_injection_recorded_stays() {
+fn what_an_earlier_injection_recorded_stays_and_follows_the_port() {
     let mut pod = pod(&json!({"name": "web", "readinessProbe": {"httpGet": {"port": 80}}}));
-    rewrite(&mut pod, STATUS_PORT);
-    pod["spec"]["containers"]
-        .as_array_mut()
-        .unwrap()
-        .push(json!({"name": "late", "livenessProbe": {"tcpSocket": {"port": 1}}}));
-    rewrite(&mut pod, STATUS_PORT);
+    let first = rewritten(&mut pod, None);
+    let late = json!({"name": "late", "livenessProbe": {"tcpSocket": {"port": 1}}});
+    pod["spec"]["containers"].as_array_mut().expect("a list").push(late);
+    let second = rewrite(&mut pod, 15099, first.as_deref(), &mut Vec::new());
     assert_eq!(
-        records(&pod),
+        parsed(second.as_deref()),
         json!({
             "/app-health/late/livez": {"tcpSocket": {"port": 1}},
             "/app-health/web/readyz": {"httpGet": {"port": 80}},
         })
     );
+    assert_eq!(pod["spec"]["containers"][0]["readinessProbe"]["httpGet"]["port"], 15099);
 }

@@ -1,0 +1,259 @@
+//! The key `config`: policy, selectors and templates, in each of the formats that there have been.
+//!
+//! Called when a configuration is loaded; compiles every template, used or not.
+//! Today's format has `templates`; the first one has a single `template` with `[[ ]]`, whose result is the content of a pod's `spec`; and a file that has
+//! neither is taken for a bare template, as Istio's command line does.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{Compiled, ConfigError, Mesh, Text};
+use crate::{
+    decide::{Policy, Rules},
+    functions::Functions,
+    gotemplate::{Delimiters, Template},
+    selector::Selector,
+    yaml,
+};
+
+/// What a template's result is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A partial pod.
+    Pod,
+    /// The first format: the lists of a pod's `spec`, and `podRedirectAnnot`.
+    Spec,
+}
+
+/// The template that pods get where nothing else is said.
+const SIDECAR: &str = "sidecar";
+
+/// Keys by which a configuration is told from a bare template.
+const KEYS: &[&str] = &[
+    "policy",
+    "templates",
+    "template",
+    "defaultTemplates",
+    "aliases",
+    "alwaysInjectSelector",
+    "neverInjectSelector",
+    "injectedAnnotations",
+];
+
+/// Reads and compiles `source`.
+pub(super) fn read(source: Text<'_>, values: Value, mesh: Mesh) -> Result<Compiled, ConfigError> {
+    let fields = Fields {
+        source,
+        map: fields(source)?,
+    };
+    let (templates, format) = fields.templates()?;
+    let compiled = Compiled {
+        rules: Rules {
+            policy: fields.policy()?,
+            always: fields.selectors("alwaysInjectSelector")?,
+            never: fields.selectors("neverInjectSelector")?,
+        },
+        default_templates: fields
+            .read::<Vec<String>>("defaultTemplates", "a list of names")?
+            .filter(|names| !names.is_empty())
+            .unwrap_or_else(|| vec![SIDECAR.to_owned()]),
+        aliases: fields
+            .read("aliases", "a map from a name to a list of names")?
+            .unwrap_or_default(),
+        injected_annotations: fields.annotations()?,
+        templates,
+        format,
+        values,
+        mesh,
+    };
+    check_names(&fields, &compiled)?;
+    Ok(compiled)
+}
+
+/// The keys of the configuration; a bare template becomes one.
+fn fields(source: Text<'_>) -> Result<Map<String, Value>, ConfigError> {
+    let has_key = |line: &str| {
+        KEYS.iter().any(|key| {
+            line.strip_prefix(key)
+                .is_some_and(|rest| rest.starts_with(':'))
+        })
+    };
+    match yaml::parse(source.name, source.text) {
+        Ok(Value::Object(map)) if KEYS.iter().any(|key| map.contains_key(*key)) => Ok(map),
+        Ok(Value::Null) => Err(ConfigError::NoTemplates {
+            origin: source.name.to_owned(),
+        }),
+        // Text between `{{` and `}}` is hardly ever YAML, so what tells a broken configuration from a template is its first keys.
+        Err(error) if source.text.lines().any(has_key) => Err(error.into()),
+        _ => Ok(Map::from_iter([(
+            "templates".to_owned(),
+            serde_json::json!({SIDECAR: source.text}),
+        )])),
+    }
+}
+
+struct Fields<'a> {
+    source: Text<'a>,
+    map: Map<String, Value>,
+}
+
+// === impl Fields ===
+
+impl Fields<'_> {
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        expected: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        T::deserialize(value)
+            .map(Some)
+            .map_err(|_| self.source.wrong(key, expected))
+    }
+
+    fn policy(&self) -> Result<Policy, ConfigError> {
+        Ok(
+            match self.read::<String>("policy", "enabled or disabled")? {
+                None => Policy::Enabled,
+                Some(policy) if policy == "enabled" => Policy::Enabled,
+                Some(policy) if policy == "disabled" => Policy::Disabled,
+                Some(policy) => Policy::Unknown(policy),
+            },
+        )
+    }
+
+    fn selectors(&self, key: &str) -> Result<Vec<Selector>, ConfigError> {
+        let list: Vec<Value> = self.read(key, "a list of label selectors")?.unwrap_or_default();
+        let parse = |(selector_idx, selector): (usize, &Value)| {
+            Selector::parse(selector).map_err(|source| ConfigError::Selector {
+                origin: self.source.name.to_owned(),
+                key: format!("{key}[{selector_idx}]"),
+                source,
+            })
+        };
+        list.iter().enumerate().map(parse).collect()
+    }
+
+    fn annotations(&self) -> Result<BTreeMap<String, String>, ConfigError> {
+        let expected = "a map of strings";
+        let annotations: Map<String, Value> = self
+            .read("injectedAnnotations", expected)?
+            .unwrap_or_default();
+        annotations
+            .into_iter()
+            .map(|(key, value)| match value {
+                Value::String(text) => Ok((key, text)),
+                Value::Bool(_) | Value::Number(_) => Ok((key, value.to_string())),
+                _ => Err(self
+                    .source
+                    .wrong(format!("injectedAnnotations[{key:?}]"), expected)),
+            })
+            .collect()
+    }
+
+    fn templates(&self) -> Result<(BTreeMap<String, Template>, Format), ConfigError> {
+        let functions = Functions::injection();
+        if let Some(templates) = self.get("templates") {
+            let templates = templates
+                .as_object()
+                .ok_or_else(|| self.source.wrong("templates", "a map of templates"))?;
+            let compiled = templates.iter().map(|(name, text)| {
+                let key = format!("templates.{name}");
+                let text = text
+                    .as_str()
+                    .ok_or_else(|| self.source.wrong(&key, "a template"))?;
+                Ok((
+                    name.clone(),
+                    self.compile(name, key, text, Delimiters::CURLY, &functions)?,
+                ))
+            });
+            let compiled = compiled.collect::<Result<BTreeMap<_, _>, ConfigError>>()?;
+            if compiled.is_empty() {
+                return Err(ConfigError::NoTemplates {
+                    origin: self.source.name.to_owned(),
+                });
+            }
+            return Ok((compiled, Format::Pod));
+        }
+        let Some(text) = self.get("template") else {
+            return Err(ConfigError::NoTemplates {
+                origin: self.source.name.to_owned(),
+            });
+        };
+        let text = text
+            .as_str()
+            .ok_or_else(|| self.source.wrong("template", "a template"))?;
+        let template = self.compile(
+            SIDECAR,
+            "template".to_owned(),
+            text,
+            delimiters(text),
+            &functions,
+        )?;
+        Ok((
+            BTreeMap::from([(SIDECAR.to_owned(), template)]),
+            Format::Spec,
+        ))
+    }
+
+    fn compile(
+        &self,
+        name: &str,
+        key: String,
+        text: &str,
+        delimiters: Delimiters<'_>,
+        functions: &Functions,
+    ) -> Result<Template, ConfigError> {
+        Template::parse(name, text, delimiters, functions).map_err(|error| ConfigError::Template {
+            origin: self.source.name.to_owned(),
+            key,
+            source: Box::new(error),
+        })
+    }
+}
+
+/// The delimiters of a template in the first format: whichever opens first.
+fn delimiters(text: &str) -> Delimiters<'static> {
+    match (text.find("[["), text.find("{{")) {
+        (Some(square), Some(curly)) if square > curly => Delimiters::CURLY,
+        (None, _) => Delimiters::CURLY,
+        (Some(_), _) => Delimiters::SQUARE,
+    }
+}
+
+/// Refuses names of templates that there are not: every pod would be denied for them.
+fn check_names(fields: &Fields<'_>, compiled: &Compiled) -> Result<(), ConfigError> {
+    // Where nothing is said, pods may still name what there is in their annotation.
+    let stated = fields
+        .get("defaultTemplates")
+        .map(|_| &compiled.default_templates);
+    let defaults = stated
+        .into_iter()
+        .flatten()
+        .filter(|name| !compiled.aliases.contains_key(*name));
+    let aliased = compiled
+        .aliases
+        .values()
+        .flatten()
+        .map(|name| ("aliases", name));
+    let mut named = defaults
+        .map(|name| ("defaultTemplates", name))
+        .chain(aliased);
+    match named.find(|(_, name)| !compiled.templates.contains_key(*name)) {
+        None => Ok(()),
+        Some((key, name)) => Err(ConfigError::UnknownTemplate {
+            origin: fields.source.name.to_owned(),
+            key,
+            name: name.clone(),
+            known: compiled.known_templates(),
+        }),
+    }
+}

@@ -1,0 +1,114 @@
+//! Where the injected containers stand.
+//!
+//! Called last. A native sidecar starts before the author's init containers, so that they are part of the mesh already; without it, rules for
+//! traffic come after them, or they would be cut off. Among the containers the sidecar is last, unless the others have to wait for it.
+
+use contract::pod::{INIT_CONTAINER, PROXY_CONTAINER, VALIDATION_CONTAINER};
+use serde_json::Value;
+
+use crate::pod::{self, List};
+
+/// Prepares the node for core dumps, in templates that still have it.
+const CORE_DUMP_CONTAINER: &str = "enable-core-dump";
+
+/// Orders the pod's containers; `hold` is whether the application starts after the sidecar.
+pub(crate) fn arrange(pod: &mut Value, hold: bool) {
+    if hold {
+        put(pod, List::Main, &[PROXY_CONTAINER], &[]);
+    } else {
+        put(pod, List::Main, &[], &[PROXY_CONTAINER]);
+    }
+    if pod::position(pod, List::Init, PROXY_CONTAINER).is_some() {
+        put(
+            pod,
+            List::Init,
+            &[
+                INIT_CONTAINER,
+                VALIDATION_CONTAINER,
+                PROXY_CONTAINER,
+                CORE_DUMP_CONTAINER,
+            ],
+            &[],
+        );
+    } else {
+        put(
+            pod,
+            List::Init,
+            &[VALIDATION_CONTAINER],
+            &[INIT_CONTAINER, CORE_DUMP_CONTAINER],
+        );
+    }
+}
+
+fn put(pod: &mut Value, list: List, first: &[&str], last: &[&str]) {
+    if let Some(containers) = pod::containers_mut(pod, list) {
+        let rank = |container: &Value| {
+            let at = |names: &[&str]| names.iter().position(|name| *name == pod::name(container));
+            match (at(first), at(last)) {
+                (Some(at), _) => (0, at),
+                (None, None) => (1, 0),
+                (None, Some(at)) => (2, at),
+            }
+        };
+        // The sort is stable: the author's containers keep their order.
+        containers.sort_by_key(rank);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(
+        init: &[&str],
+        main: &[&str],
+        hold: bool,
+        expected_init: &[&str],
+        expected_main: &[&str],
+    ) {
+        let list = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| json!({"name": name}))
+                .collect::<Vec<_>>()
+        };
+        let mut pod = json!({"spec": {"initContainers": list(init), "containers": list(main)}});
+        arrange(&mut pod, hold);
+        assert_eq!(
+            pod,
+            json!({"spec": {"initContainers": list(expected_init), "containers": list(expected_main)}})
+        );
+    }
+
+    #[test]
+    fn a_native_sidecar_starts_before_the_authors_init_containers() {
+        check(
+            &["a", "enable-core-dump", "istio-proxy", "istio-init", "b"],
+            &["app"],
+            false,
+            &["istio-init", "istio-proxy", "enable-core-dump", "a", "b"],
+            &["app"],
+        );
+    }
+
+    #[test]
+    fn without_one_the_rules_come_last_and_the_sidecar_last_or_first() {
+        check(
+            &["istio-init", "a"],
+            &["istio-proxy", "b", "a"],
+            false,
+            &["a", "istio-init"],
+            &["b", "a", "istio-proxy"],
+        );
+        check(
+            &["a", "istio-validation"],
+            &["b", "istio-proxy"],
+            true,
+            &["istio-validation", "a"],
+            &["istio-proxy", "b"],
+        );
+    }
+}

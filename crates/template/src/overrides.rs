@@ -1,0 +1,170 @@
+//! What the author's own version of an injected container keeps.
+//!
+//! Called after the templates were laid over the pod: where the author defined `istio-proxy` (or any container that a template gives), the author's
+//! fields win, lists with merge keys merge, and `image: auto` stands for the template's image.
+//! The author's version is remembered in an annotation, because after this nobody can tell it from the template's.
+
+use contract::{
+    annotations,
+    pod::{INIT_CONTAINER, PROXY_CONTAINER, VALIDATION_CONTAINER},
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    merge,
+    pod::{self, List},
+    record::{Overrides, Status},
+};
+
+/// An image that means the injected one; the field is required, so an author has to write something.
+const AUTO_IMAGE: &str = "auto";
+
+/// Brings each container that a template gives into the list where the template has it, before the template is merged.
+///
+/// The author writes `istio-proxy` under `containers` even where the sidecar is native; and a pod that was injected in one form may be injected again
+/// in the other, where the old sidecar must go.
+pub(crate) fn relocate(pod: &mut Value, patch: &Value, status: Option<&Status>) {
+    for list in List::BOTH {
+        for container in pod::containers(patch, list) {
+            let name = pod::name(container);
+            if pod::position(pod, list, name).is_some() {
+                continue;
+            }
+            let Some(mut moved) = pod::take(pod, list.other(), name) else {
+                continue;
+            };
+            if status.is_some_and(|status| status.names(name)) {
+                continue;
+            }
+            if list == List::Main {
+                // Only an init container may have one.
+                pod::as_map(&mut moved).remove("restartPolicy");
+            }
+            pod::containers_entry(pod, list).push(moved);
+        }
+    }
+}
+
+/// Lays the author's containers over those that the templates gave; returns all that are to be remembered.
+pub(crate) fn reapply(
+    merged: &mut Value,
+    original: &Value,
+    template_pod: &Value,
+    status: Option<&Status>,
+    mut saved: Overrides,
+) -> Overrides {
+    let mut is_new = false;
+    for list in List::BOTH {
+        for container in pod::containers(template_pod, list) {
+            let name = pod::name(container);
+            let overlay = match saved.get(name) {
+                Some(overlay) => overlay.clone(),
+                None if status.is_some_and(|status| status.names(name)) => continue,
+                None => match pod::find(original, name).and_then(Value::as_object) {
+                    Some(own) => {
+                        let overlay = without_auto_image(own);
+                        saved.save(list, overlay.clone());
+                        is_new = true;
+                        overlay
+                    }
+                    None => continue,
+                },
+            };
+            if let Some(at) = pod::position(merged, list, name)
+                && let Some(target) =
+                    pod::containers_mut(merged, list).and_then(|containers| containers.get_mut(at))
+            {
+                merge::container(target, Value::Object(overlay));
+            }
+        }
+    }
+    if is_new {
+        saved.record_positions(original);
+        pod::annotate(merged, annotations::OVERRIDES, saved.to_json());
+    }
+    saved
+}
+
+fn without_auto_image(container: &Map<String, Value>) -> Map<String, Value> {
+    let mut overlay = container.clone();
+    if matches!(
+        overlay.get("image").and_then(Value::as_str),
+        Some(AUTO_IMAGE | "")
+    ) {
+        overlay.remove("image");
+    }
+    overlay
+}
+
+/// Tells the init container which user the sidecar runs as, where the author chose one: its traffic is what passes uncaptured.
+///
+/// Under TPROXY the sidecar has to be root, whatever was chosen; a validation container takes the sidecar's user, as it probes in its name.
+pub(crate) fn align_users(merged: &mut Value, saved: &Overrides, is_tproxy: bool) {
+    let chosen = |field: &str| {
+        saved
+            .get(PROXY_CONTAINER)?
+            .get("securityContext")?
+            .get(field)
+            .filter(|id| id.is_u64())
+            .cloned()
+    };
+    let (user, group) = (chosen("runAsUser"), chosen("runAsGroup"));
+    if user.is_none() && group.is_none() {
+        return;
+    }
+    if is_tproxy
+        && user.is_some()
+        && let Some(sidecar) = pod::find_mut(merged, PROXY_CONTAINER)
+    {
+        security_context(sidecar).insert("runAsUser".to_owned(), Value::from(0));
+    }
+    let Some(name) = [INIT_CONTAINER, VALIDATION_CONTAINER]
+        .into_iter()
+        .find(|name| pod::position(merged, List::Init, name).is_some())
+    else {
+        return;
+    };
+    let Some(init) = pod::find_mut(merged, name) else {
+        return;
+    };
+    if name == VALIDATION_CONTAINER && !is_tproxy {
+        let context = security_context(init);
+        context.extend(user.clone().map(|user| ("runAsUser".to_owned(), user)));
+        context.extend(group.map(|group| ("runAsGroup".to_owned(), group)));
+    }
+    if let Some(user) = user.filter(|user| *user != 0)
+        && let Some(args) = init.get_mut("args").and_then(Value::as_array_mut)
+        && let Some(at) = args.iter().position(|arg| arg == "-u")
+        && let Some(value) = args.get_mut(at + 1)
+    {
+        *value = Value::String(user.to_string());
+    }
+}
+
+fn security_context(container: &mut Value) -> &mut Map<String, Value> {
+    pod::as_map(
+        pod::as_map(container)
+            .entry("securityContext")
+            .or_insert(Value::Null),
+    )
+}
+
+/// Forgets the sidecar's user where OpenShift gave it the application's: its admission puts the same user on every container, and traffic of the
+/// sidecar could not be told from the application's.
+pub(crate) fn reset_assigned_user(pod: &mut Value) {
+    let user_of = |container: &Value| container.pointer("/securityContext/runAsUser").cloned();
+    let Some(user) = pod::find(pod, PROXY_CONTAINER).and_then(user_of) else {
+        return;
+    };
+    let own = [PROXY_CONTAINER, INIT_CONTAINER, VALIDATION_CONTAINER];
+    let is_shared = List::BOTH
+        .into_iter()
+        .flat_map(|list| pod::containers(pod, list))
+        .filter(|container| !own.contains(&pod::name(container)))
+        .any(|container| user_of(container).as_ref() == Some(&user));
+    if is_shared && let Some(sidecar) = pod::find_mut(pod, PROXY_CONTAINER) {
+        let context = security_context(sidecar);
+        context.remove("runAsUser");
+        context.remove("runAsGroup");
+    }
+}

@@ -1,0 +1,240 @@
+//! What an injection leaves in the pod's annotations about itself, and what the next one makes of it.
+//!
+//! Written last by the pipeline and read first by it, so that a pod can be injected again: by a second call of the webhook, by another version, by hand.
+//! With it the pod that the template sees is the pod as its author wrote it, and injecting an injected pod changes nothing.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use contract::{annotations, pod::PROXY_CONTAINER};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::Error,
+    pod::{self, List},
+    prometheus,
+};
+
+/// Annotation `sidecar.istio.io/status`: the names of what the templates gave, in Istio's order and spelling.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Status {
+    init_containers: Option<Vec<String>>,
+    containers: Option<Vec<String>>,
+    volumes: Option<Vec<String>>,
+    image_pull_secrets: Option<Vec<String>>,
+    revision: String,
+}
+
+/// Annotation `proxy.istio.io/overrides`: the author's own containers that overlap with the templates', as they were.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Overrides {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    containers: Vec<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    init_containers: Vec<Map<String, Value>>,
+    /// Where they stood, by name; only recorded where a template could tell.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    positions: BTreeMap<String, Position>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+struct Position {
+    init: bool,
+    index: usize,
+}
+
+// === impl Status ===
+
+impl Status {
+    /// The status of an injected pod; one that cannot be read is none, as in Istio.
+    pub(crate) fn of(pod: &Value) -> Option<Self> {
+        serde_json::from_str(pod::annotation(pod, annotations::STATUS)?).ok()
+    }
+
+    /// The status after the templates gave `template_pod`.
+    pub(crate) fn new(template_pod: &Value, revision: &str) -> Self {
+        let names = |field: &str| {
+            let list = template_pod.get("spec")?.get(field)?.as_array()?;
+            Some(
+                list.iter()
+                    .map(|item| pod::name(item).to_owned())
+                    .collect::<Vec<_>>(),
+            )
+            .filter(|names| !names.is_empty())
+        };
+        Self {
+            init_containers: names("initContainers"),
+            containers: names("containers"),
+            volumes: names("volumes"),
+            image_pull_secrets: names("imagePullSecrets"),
+            revision: if revision.is_empty() {
+                "default"
+            } else {
+                revision
+            }
+            .to_owned(),
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("names are plain data")
+    }
+
+    /// Whether a container of that name was injected.
+    pub(crate) fn names(&self, container: &str) -> bool {
+        let lists = [&self.containers, &self.init_containers];
+        lists
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|name| name == container)
+    }
+}
+
+// === impl Overrides ===
+
+impl Overrides {
+    pub(crate) fn of(pod: &Value) -> Result<Self, Error> {
+        match pod::annotation(pod, annotations::OVERRIDES) {
+            None => Ok(Self::default()),
+            Some(text) => serde_json::from_str(text).map_err(|source| Error::Overrides { source }),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.containers.is_empty() && self.init_containers.is_empty()
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("containers are plain data")
+    }
+
+    fn list(&self, list: List) -> &Vec<Map<String, Value>> {
+        match list {
+            List::Init => &self.init_containers,
+            List::Main => &self.containers,
+        }
+    }
+
+    /// The author's container of that name.
+    pub(crate) fn get(&self, container: &str) -> Option<&Map<String, Value>> {
+        self.init_containers
+            .iter()
+            .chain(&self.containers)
+            .find(|saved| named(saved) == container)
+    }
+
+    /// Keeps the author's container, which a template has put into `list`.
+    pub(crate) fn save(&mut self, list: List, container: Map<String, Value>) {
+        match list {
+            List::Init => self.init_containers.push(container),
+            List::Main => self.containers.push(container),
+        }
+    }
+
+    /// Records where the saved containers stood in `original`, if a template would see the difference once they are put back at the end.
+    pub(crate) fn record_positions(&mut self, original: &Value) {
+        // Templates leave `istio-proxy` out of everything but the list of ports.
+        let counts = |container: &Value| {
+            pod::name(container) != PROXY_CONTAINER || container.get("ports").is_some()
+        };
+        let differs = |list: List| {
+            let before = pod::containers(original, list);
+            let kept = before
+                .iter()
+                .filter(|container| self.get(pod::name(container)).is_none())
+                .filter(|container| counts(container));
+            let back = self
+                .list(list)
+                .iter()
+                .filter(|saved| named(saved) != PROXY_CONTAINER || saved.contains_key("ports"));
+            let after = kept.map(pod::name).chain(back.map(named));
+            !before
+                .iter()
+                .filter(|container| counts(container))
+                .map(pod::name)
+                .eq(after)
+        };
+        if !List::BOTH.into_iter().any(differs) {
+            return;
+        }
+        for list in List::BOTH {
+            for (index, container) in pod::containers(original, list).iter().enumerate() {
+                if self.get(pod::name(container)).is_some() {
+                    self.positions.insert(
+                        pod::name(container).to_owned(),
+                        Position {
+                            init: list == List::Init,
+                            index,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// Puts the saved containers back into a pod that is without them.
+    fn restore(&self, pod: &mut Value) {
+        let mut placed: Vec<(List, usize, &Map<String, Value>)> = Vec::new();
+        for list in List::BOTH {
+            for saved in self.list(list) {
+                if pod::position(pod, list, named(saved)).is_some() {
+                    continue;
+                }
+                placed.push(match self.positions.get(named(saved)) {
+                    Some(position) => (
+                        if position.init {
+                            List::Init
+                        } else {
+                            List::Main
+                        },
+                        position.index,
+                        saved,
+                    ),
+                    None => (list, usize::MAX, saved),
+                });
+            }
+        }
+        placed.sort_by_key(|(_, index, _)| *index);
+        for (list, index, saved) in placed {
+            let containers = pod::containers_entry(pod, list);
+            containers.insert(index.min(containers.len()), Value::Object(saved.clone()));
+        }
+    }
+}
+
+fn named(container: &Map<String, Value>) -> &str {
+    container
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// The pod as templates see it: as its author wrote it, without what an earlier injection added.
+pub(crate) fn template_input<'a>(
+    pod: &'a Value,
+    status: Option<&Status>,
+    overrides: &Overrides,
+    status_port: u16,
+) -> Cow<'a, Value> {
+    if status.is_none() && overrides.is_empty() {
+        return Cow::Borrowed(pod);
+    }
+    let mut input = pod.clone();
+    if let Some(status) = status {
+        for list in List::BOTH {
+            if let Some(containers) = pod::containers_mut(&mut input, list) {
+                containers.retain(|container| !status.names(pod::name(container)));
+            }
+        }
+        prometheus::forget(
+            pod::metadata_map_mut(&mut input, "annotations"),
+            status_port,
+        );
+        pod::metadata_map_mut(&mut input, "annotations").remove(annotations::STATUS);
+    }
+    overrides.restore(&mut input);
+    Cow::Owned(input)
+}
