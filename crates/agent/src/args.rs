@@ -207,10 +207,19 @@ struct CompatibleArgs {
 #[derive(Args, Clone, Debug)]
 pub struct WaitArgs {
     /// What to ask; only `http` URLs.
-    #[arg(long, env = "AGENT_WAIT_URL", default_value = "http://localhost:15021/healthz/ready")]
+    #[arg(
+        long,
+        env = "AGENT_WAIT_URL",
+        default_value = "http://localhost:15021/healthz/ready"
+    )]
     pub url: String,
     /// How long to wait in all, in seconds.
-    #[arg(long = "timeoutSeconds", env = "AGENT_WAIT_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 60)]
+    #[arg(
+        long = "timeoutSeconds",
+        env = "AGENT_WAIT_TIMEOUT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 60
+    )]
     pub timeout_seconds: u32,
     /// How long one question may take, in milliseconds.
     #[arg(
@@ -222,7 +231,12 @@ pub struct WaitArgs {
     )]
     pub request_timeout_millis: u32,
     /// How long to pause between two questions, in milliseconds.
-    #[arg(long = "periodMillis", env = "AGENT_WAIT_PERIOD_MILLIS", value_name = "MILLIS", default_value_t = 500)]
+    #[arg(
+        long = "periodMillis",
+        env = "AGENT_WAIT_PERIOD_MILLIS",
+        value_name = "MILLIS",
+        default_value_t = 500
+    )]
     pub period_millis: u32,
     /// How to log.
     #[command(flatten)]
@@ -250,7 +264,11 @@ pub struct RequestArgs {
 #[derive(Args, Clone, Debug)]
 pub struct IstioIptablesArgs {
     /// Arguments of istio-init.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGUMENTS"
+    )]
     pub args: Vec<OsString>,
 }
 
@@ -296,7 +314,12 @@ fn split_unknown(args: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
         }
         let takes_next = match takes_value(proxy, flag) {
             Some(value) => value && flag == text,
-            None => flag == text && args.peek().is_some_and(|next| !next.to_string_lossy().starts_with('-')),
+            None => {
+                flag == text
+                    && args
+                        .peek()
+                        .is_some_and(|next| !next.to_string_lossy().starts_with('-'))
+            }
         };
         let value = if takes_next { args.next() } else { None };
         if takes_value(proxy, flag).is_some() {
@@ -315,7 +338,9 @@ fn takes_value(command: &clap::Command, flag: &str) -> Option<bool> {
         return Some(false);
     }
     let long = flag.strip_prefix("--")?;
-    let arg = command.get_arguments().find(|arg| arg.get_long() == Some(long))?;
+    let arg = command
+        .get_arguments()
+        .find(|arg| arg.get_long() == Some(long))?;
     let optional = arg.is_require_equals_set() || !arg.get_action().takes_values();
     Some(!optional)
 }
@@ -338,11 +363,32 @@ mod tests {
     fn unknown_flags_of_proxy_are_left_out_with_their_values() {
         let table: [(&[&str], &[&str]); 6] = [
             (&["proxy", "sidecar", "--domain", "x"], &[]),
-            (&["proxy", "sidecar", "--later=1", "--domain", "x"], &["--later"]),
-            (&["proxy", "sidecar", "--later", "1", "--domain", "x"], &["--later"]),
-            (&["proxy", "sidecar", "--later", "--domain", "x"], &["--later"]),
-            (&["proxy", "-z", "1", "--domain", "x", "--more"], &["-z", "--more"]),
-            (&["proxy", "sidecar", "--log_as_json", "--profiling", "--domain=x"], &[]),
+            (
+                &["proxy", "sidecar", "--later=1", "--domain", "x"],
+                &["--later"],
+            ),
+            (
+                &["proxy", "sidecar", "--later", "1", "--domain", "x"],
+                &["--later"],
+            ),
+            (
+                &["proxy", "sidecar", "--later", "--domain", "x"],
+                &["--later"],
+            ),
+            (
+                &["proxy", "-z", "1", "--domain", "x", "--more"],
+                &["-z", "--more"],
+            ),
+            (
+                &[
+                    "proxy",
+                    "sidecar",
+                    "--log_as_json",
+                    "--profiling",
+                    "--domain=x",
+                ],
+                &[],
+            ),
         ];
         for (args, expected) in table {
             let (cli, unknown) = read(args);
@@ -380,7 +426,16 @@ mod tests {
 
     #[test]
     fn istio_init_gets_its_arguments_as_they_are() {
-        let (cli, _) = read(&["istio-iptables", "-p", "15001", "-x", "", "--help", "-i", "*"]);
+        let (cli, _) = read(&[
+            "istio-iptables",
+            "-p",
+            "15001",
+            "-x",
+            "",
+            "--help",
+            "-i",
+            "*",
+        ]);
         let Command::IstioIptables(init) = cli.command else {
             panic!("not istio-iptables");
         };
