@@ -1,1 +1,30 @@
-//! The command line of minimesh.
+//! The program that people type.
+//!
+//! Everything that decides is in `template`; here files are read and written, and errors get the names of files and flags.
+//! A command prints its result on standard output and what a person should know on standard error.
+//!
+//! ```text
+//!   files ─► kube_inject ─► template::inject ─► kube_inject ─► standard output or --output
+//!              └─ workload: which part of a resource is the pod
+//! ```
+
+pub mod args;
+pub mod kube_inject;
+pub mod workload;
+
+mod output;
+
+use args::{Args, Command};
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// What went wrong, for a person: the file, flag or resource, and the cause.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.command {
+        Command::KubeInject(args) => kube_inject::run(args),
+        Command::Version => {
+            output::write(None, &format!("minimesh {}\n", env!("CARGO_PKG_VERSION")))
+        }
+    }
+}

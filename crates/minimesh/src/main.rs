@@ -1,2 +1,16 @@
-//! Entry point.
-fn main() {}
+//! Entry point of `minimesh`: parses the command line and hands over.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use minimesh::{args::Args, run};
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! `minimesh kube-inject`: the webhook's work on a file.
+//!
+//! Called by `run`; reads the files, hands each pod to `template::inject`, puts the result back where the pod was.
+//! Documents that hold no pod, and those that are not injected, come out byte for byte as they went in.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Map, Value};
+use template::{
+    Config, Namespace, Node, Options, Outcome, Owner, Reason, Request, Sources, Text, yaml,
+};
+
+use crate::{
+    args::KubeInjectArgs,
+    output,
+    workload::{self, Kind},
+};
+
+/// What the whole file shares.
+struct Injector {
+    config: Config,
+    namespace: Namespace,
+}
+
+/// Lists of lists are legal and pointless; a limit keeps the stack.
+const MAX_LISTS: usize = 8;
+
+/// Injects the file and writes the result.
+///
+/// # Errors
+/// The first problem, named by file, line or resource; nothing is written then.
+pub fn run(args: &KubeInjectArgs) -> anyhow::Result<()> {
+    let injector = Injector::new(args)?;
+    let input = read_input(&args.filename)?;
+    let origin = shown(&args.filename);
+    let mut text = String::with_capacity(input.len());
+    for document in yaml::documents(&input) {
+        let mut resource = document.parse(&origin)?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        if injector.resource(&mut resource, MAX_LISTS)? {
+            if document.is_marked() || !text.is_empty() {
+                text.push_str("---\n");
+            }
+            text.push_str(&yaml::to_string(&resource));
+        } else {
+            text.push_str(document.raw);
+        }
+    }
+    output::write(args.output.as_deref(), &text)
+}
+
+// === impl Injector ===
+
+impl Injector {
+    fn new(args: &KubeInjectArgs) -> anyhow::Result<Self> {
+        let files = [
+            ("--injectConfigFile", &args.inject_config_file),
+            ("--valuesFile", &args.values_file),
+            ("--meshConfigFile", &args.mesh_config_file),
+        ];
+        let mut paths = Vec::new();
+        let mut missing = Vec::new();
+        for (flag, path) in files {
+            match path {
+                Some(path) => paths.push((flag, path)),
+                None => missing.push(flag),
+            }
+        }
+        ensure!(
+            missing.is_empty(),
+            "give the configuration by files: {} missing; reading it from a cluster is not supported yet",
+            missing.join(", ")
+        );
+        let mut texts = Vec::new();
+        for (flag, path) in paths {
+            texts.push((shown(path), read(flag, path)?));
+        }
+        let [config, values, mesh] = texts.as_slice() else {
+            bail!("three configuration files are needed");
+        };
+        let sources = Sources {
+            config: text(config),
+            values: text(values),
+            mesh: text(mesh),
+        };
+        Ok(Self {
+            config: Config::load(&sources, options(args)?)?,
+            namespace: namespace(args)?,
+        })
+    }
+
+    /// Injects what `resource` holds; tells whether it was changed.
+    fn resource(&self, resource: &mut Value, max_lists: usize) -> anyhow::Result<bool> {
+        match workload::kind(resource) {
+            Kind::Other => Ok(false),
+            Kind::Pod => self.pod(resource),
+            Kind::Template(path) => self.template(resource, path),
+            Kind::List => {
+                ensure!(max_lists > 0, "lists are nested more than {MAX_LISTS} deep");
+                let mut changed = false;
+                let items = resource.get_mut("items").and_then(Value::as_array_mut);
+                for item in items.into_iter().flatten() {
+                    changed |= self.resource(item, max_lists - 1)?;
+                }
+                Ok(changed)
+            }
+        }
+    }
+
+    fn pod(&self, pod: &mut Value) -> anyhow::Result<bool> {
+        let described = self.describe(pod);
+        let namespace = self.namespace_of(pod);
+        let Some(injected) = self.inject(pod, &namespace, None, &described)? else {
+            return Ok(false);
+        };
+        *pod = injected;
+        Ok(true)
+    }
+
+    /// Injects the pod template at `path`; the resource around it stands for the pod's owner.
+    fn template(&self, resource: &mut Value, path: &[&str]) -> anyhow::Result<bool> {
+        let described = self.describe(resource);
+        let namespace = self.namespace_of(resource);
+        let field = |pointer: &str| {
+            let value = resource.pointer(pointer).and_then(Value::as_str);
+            value.unwrap_or_default().to_owned()
+        };
+        let owner = Owner {
+            api_version: field("/apiVersion"),
+            kind: field("/kind"),
+            name: field("/metadata/name"),
+            namespace: field("/metadata/namespace"),
+        };
+        let Some(template) = resource.pointer_mut(&format!("/{}", path.join("/"))) else {
+            bail!("{described} has no pod template at {}", path.join("."));
+        };
+        let Some(fields) = template.as_object() else {
+            bail!(
+                "{}, the pod template of {described}, is no object",
+                path.join(".")
+            );
+        };
+        let pod = as_pod(fields);
+        let Some(mut injected) = self.inject(&pod, &namespace, Some(owner), &described)? else {
+            return Ok(false);
+        };
+        if let Some(injected) = injected.as_object_mut() {
+            injected.remove("apiVersion");
+            injected.remove("kind");
+        }
+        *template = injected;
+        Ok(true)
+    }
+
+    fn inject(
+        &self,
+        pod: &Value,
+        namespace: &Namespace,
+        owner: Option<Owner>,
+        described: &str,
+    ) -> anyhow::Result<Option<Value>> {
+        let request = Request {
+            pod,
+            namespace,
+            owner,
+            environment: &BTreeMap::new(),
+        };
+        let (injected, warnings) =
+            match template::inject(&self.config, &request).with_context(|| described.to_owned())? {
+                Outcome::Injected { pod, warnings } => (Some(pod), warnings),
+                Outcome::Skipped { reason, warnings } => {
+                    eprintln!(
+                        "===> Skipping injection because {described} {}",
+                        why(&reason)
+                    );
+                    (None, warnings)
+                }
+            };
+        for warning in warnings {
+            eprintln!("warning: {described}: {warning}");
+        }
+        Ok(injected)
+    }
+
+    fn describe(&self, resource: &Value) -> String {
+        workload::describe(resource, &self.namespace.name)
+    }
+
+    /// The namespace that the resource names; what is known of another one by --namespace-object does not hold for it.
+    fn namespace_of(&self, resource: &Value) -> Namespace {
+        match resource
+            .pointer("/metadata/namespace")
+            .and_then(Value::as_str)
+        {
+            Some(name) if name != self.namespace.name => Namespace::named(name),
+            _ => self.namespace.clone(),
+        }
+    }
+}
+
+/// What stands after the resource's name in the message about a skip; the first two are as `istioctl` says them.
+fn why(reason: &Reason) -> String {
+    match reason {
+        Reason::HostNetwork => "has host networking enabled".to_owned(),
+        Reason::OptedOutByLabel | Reason::OptedOutByAnnotation => {
+            format!("has sidecar injection disabled: {reason}")
+        }
+        _ => format!("is not injected: {reason}"),
+    }
+}
+
+/// A template has a pod's fields but for the two that say that it is one.
+fn as_pod(fields: &Map<String, Value>) -> Value {
+    let mut pod = fields.clone();
+    pod.insert("apiVersion".to_owned(), "v1".into());
+    pod.insert("kind".to_owned(), "Pod".into());
+    Value::Object(pod)
+}
+
+fn options(args: &KubeInjectArgs) -> anyhow::Result<Options> {
+    let nodes = args
+        .node_versions
+        .iter()
+        .map(|version| Node::of_version(version));
+    Ok(Options {
+        revision: args.revision.clone(),
+        native_sidecars: args
+            .native_sidecars
+            .parse()
+            .context("--native-sidecars (ENABLE_NATIVE_SIDECARS)")?,
+        nodes: (!args.node_versions.is_empty()).then(|| nodes.collect()),
+        compliance_policy: args.compliance_policy.clone(),
+        platform: args.platform.parse().context("--platform (PLATFORM)")?,
+    })
+}
+
+fn namespace(args: &KubeInjectArgs) -> anyhow::Result<Namespace> {
+    let Some(path) = &args.namespace_object else {
+        return Ok(Namespace::named(&args.namespace));
+    };
+    let origin = shown(path);
+    let object = yaml::parse(&origin, &read("--namespace-object", path)?)?;
+    let is_namespace = object.get("kind").and_then(Value::as_str) == Some("Namespace");
+    let namespace = Namespace::of(object);
+    ensure!(
+        is_namespace && !namespace.name.is_empty(),
+        "--namespace-object {origin} holds no Namespace with a name"
+    );
+    Ok(namespace)
+}
+
+fn text((name, text): &(String, String)) -> Text<'_> {
+    Text { name, text }
+}
+
+fn read(flag: &str, path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {flag} {}", path.display()))
+}
+
+fn read_input(path: &PathBuf) -> anyhow::Result<String> {
+    if path != Path::new("-") {
+        return read("--filename", path);
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .context("cannot read standard input")?;
+    Ok(text)
+}
+
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    }
+}
