@@ -1,2 +1,70 @@
-//! The project's commands.
-fn main() {}
+//! The project's commands, run as `cargo xtask COMMAND`.
+//!
+//! Each command is a module with a `run`; what several need is in `project` and `lab`.
+//! A command ends with exit status 0 only when everything that it says it did was done.
+#![allow(
+    clippy::print_stdout,
+    reason = "a tool for people: standard output is its interface"
+)]
+
+mod bench;
+mod demo;
+mod lab;
+mod manifest;
+mod project;
+mod stand_in;
+mod test;
+mod tidy;
+mod userns;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's commands.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything that needs no cluster: formatting, lints, docs, unit, golden and kernel tests.
+    Test(test::Args),
+    /// Show the whole mesh on this machine, without a cluster: inject nginx, run two pods, watch their traffic.
+    Demo(demo::Args),
+    /// Measure requests per second and CPU per request through two sidecars against a direct connection.
+    Bench(bench::Args),
+    /// Check the rules of the tree that no compiler holds.
+    Tidy,
+    /// Serve a page over HTTP in place of nginx.
+    #[command(hide = true)]
+    Serve(stand_in::ServeArgs),
+    /// Ask for a page as the application of a pod would.
+    #[command(hide = true)]
+    Get(stand_in::GetArgs),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Test(args) => test::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Tidy => tidy::run(),
+        Command::Serve(args) => stand_in::serve(&args),
+        Command::Get(args) => stand_in::get(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `cargo xtask test`: everything that needs no cluster.
+//!
+//! Runs cargo step by step and stops at the first failure, so that the reason is the last thing on the screen.
+//! A step that cannot run here is named with the reason at the end; where `CI` is true that is a failure.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use super::{
+    project::{cargo, in_ci, run as run_command},
+    tidy,
+    userns::{self, Rights},
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave out the tests that run real rules in network namespaces.
+    #[arg(long)]
+    no_kernel: bool,
+}
+
+/// What has been done so far.
+#[derive(Default)]
+struct Report {
+    done: Vec<(&'static str, Duration)>,
+    skipped: Vec<(&'static str, String)>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut report = Report::default();
+    let cargo_step = |args: &[&str]| run_command(cargo().args(args));
+    if has_component("fmt") {
+        report.step("format", || cargo_step(&["fmt", "--all", "--check"]))?;
+    } else {
+        report.skip("format", "rustup component add rustfmt");
+    }
+    if has_component("clippy") {
+        report.step("lints", || {
+            cargo_step(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--locked",
+                "--quiet",
+                "--",
+                "-D",
+                "warnings",
+            ])
+        })?;
+    } else {
+        report.skip("lints", "rustup component add clippy");
+    }
+    report.step("docs", || {
+        run_command(
+            cargo()
+                .args(["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
+    })?;
+    report.step("tidy", tidy::run)?;
+    report.step("tests", || {
+        cargo_step(&["test", "--workspace", "--locked", "--quiet"])
+    })?;
+    kernel_tier(args, &mut report)?;
+    report.close()
+}
+
+fn kernel_tier(args: &Args, report: &mut Report) -> anyhow::Result<()> {
+    const KERNEL: [&str; 8] = [
+        "test",
+        "--workspace",
+        "--locked",
+        "--quiet",
+        "--test",
+        "kernel",
+        "--",
+        "--include-ignored",
+    ];
+    if args.no_kernel {
+        report.skip("kernel", "asked for by --no-kernel");
+        return Ok(());
+    }
+    match userns::rights() {
+        Rights::Own => report.step("kernel", || run_command(cargo().args(KERNEL))),
+        Rights::UserNamespace => report.step("kernel", || {
+            run_command(userns::inside(cargo().get_program().as_ref()).args(KERNEL))
+        }),
+        Rights::None => {
+            report.skip(
+                "kernel",
+                "it needs root, or user namespaces with a range of ids (apt install uidmap, and a line for you in /etc/subuid and /etc/subgid)",
+            );
+            Ok(())
+        }
+    }
+}
+
+fn has_component(subcommand: &str) -> bool {
+    cargo()
+        .args([subcommand, "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+// === impl Report ===
+
+impl Report {
+    fn step(
+        &mut self,
+        name: &'static str,
+        f: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        println!("== {name}");
+        let start = Instant::now();
+        f().with_context(|| format!("step {name} failed"))?;
+        self.done.push((name, start.elapsed()));
+        Ok(())
+    }
+
+    fn skip(&mut self, name: &'static str, reason: &str) {
+        self.skipped.push((name, reason.to_owned()));
+    }
+
+    fn close(&self) -> anyhow::Result<()> {
+        println!("== summary");
+        for (name, took) in &self.done {
+            println!("{name:<8} ok {:>7.1} s", took.as_secs_f32());
+        }
+        for (name, reason) in &self.skipped {
+            println!("{name:<8} skipped: {reason}");
+        }
+        if in_ci() && !self.skipped.is_empty() {
+            bail!("steps were skipped, which CI does not accept");
+        }
+        Ok(())
+    }
+}
