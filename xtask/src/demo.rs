@@ -3,19 +3,19 @@
 //! Injects a plain nginx pod, runs two such pods, follows a request through both sidecars, and stops a sidecar to show that
 //! nothing passes by. Every line that it prints after a tick was checked; the first that fails ends the demo with its reason.
 
+mod keep;
+
 use std::{
     fmt::Display,
-    fs,
     net::IpAddr,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
 use contract::{paths, ports};
 use nix::sys::signal::Signal;
-use testkit::process::{Process, eventually};
+use testkit::process::eventually;
 
 use super::{
     lab::{self, Lab, MeshPod, PlainPod},
@@ -54,7 +54,7 @@ const REQUESTS: &str = "istio_requests_total";
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.stop {
-        return stop_kept();
+        return keep::stop();
     }
     let programs = match &args.programs {
         Some(folder) => folder.clone(),
@@ -92,7 +92,7 @@ fn play(args: &Args, programs: &Path) -> anyhow::Result<()> {
     drop(cast);
     if args.keep {
         let cast = start_pods(&lab, &manifest)?;
-        return keep(lab, cast);
+        return keep::keep(lab, cast);
     }
     drop(lab);
     heading("clean up");
@@ -372,75 +372,6 @@ fn access_log_line(mesh_pod: &MeshPod, marker: &str) -> anyhow::Result<String> {
 
 fn addresses(plain: &PlainPod) -> [IpAddr; 2] {
     [plain.pod.ip4().into(), plain.pod.ip6().into()]
-}
-
-// Pods that outlive this program: their process ids are in a file, because nothing else knows them.
-
-fn state_file() -> PathBuf {
-    project::root().join("target/demo.pids")
-}
-
-fn keep(lab: Lab, cast: Cast) -> anyhow::Result<()> {
-    // The links between the pods live in the node's namespace, which lasts as long as a process in it.
-    let holder = lab
-        .node()
-        .enter(|| Command::new("sleep").arg("infinity").spawn())?;
-    let holder = Process::new("node", holder).detach();
-    let (client, server) = (cast.client.sidecar.id(), cast.server.sidecar.id());
-    let (client_ip, server_ip) = (cast.client.plain.pod.ip4(), cast.server.plain.pod.ip4());
-    let mut ids = vec![holder, cast.stranger.detach()];
-    for mesh_pod in [cast.client, cast.server] {
-        ids.push(mesh_pod.sidecar.detach());
-        ids.push(mesh_pod.plain.detach());
-    }
-    let folder = lab.keep();
-    let mut state = format!("{}\n", folder.display());
-    for id in ids {
-        state.push_str(&format!("{id}\n"));
-    }
-    fs::create_dir_all(project::root().join("target"))?;
-    fs::write(state_file(), state)?;
-    let enter = |id| format!("nsenter --user --preserve-credentials --net --target {id}");
-    println!("\nThe pods keep running. Look around (programs that the machine has):");
-    println!(
-        "    {} curl http://{server_ip}/                          # as the client's application",
-        enter(client)
-    );
-    println!(
-        "    {} curl localhost:15020/stats/prometheus          # the server's sidecar",
-        enter(server)
-    );
-    println!(
-        "    {} nft list ruleset                               # the client's rules",
-        enter(client)
-    );
-    println!(
-        "    {} curl http://{client_ip}:15021/healthz/ready       # as the kubelet",
-        enter(holder)
-    );
-    println!("    tail -f {}/*.sidecar.log", folder.display());
-    println!("    cargo xtask demo --stop");
-    Ok(())
-}
-
-fn stop_kept() -> anyhow::Result<()> {
-    let state = fs::read_to_string(state_file()).context("nothing was left running")?;
-    let mut lines = state.lines();
-    let folder = lines
-        .next()
-        .context("the file of the demo's process ids is empty")?;
-    for id in lines {
-        // An id may belong to somebody else by now; ours run in a folder or under a name that we know.
-        let command = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        if command.contains(folder) || command.starts_with("sleep\0infinity") {
-            let _ =
-                nix::sys::signal::kill(nix::unistd::Pid::from_raw(id.parse()?), Signal::SIGKILL);
-        }
-    }
-    fs::remove_dir_all(folder).with_context(|| format!("cannot remove {folder}"))?;
-    fs::remove_file(state_file())?;
-    println!("stopped");
-    Ok(())
 }
 
 fn heading(text: &str) {

@@ -118,12 +118,7 @@ impl Manifest {
     }
 
     /// A value of the downward API.
-    fn downward(
-        &self,
-        source: &Value,
-        container: &Value,
-        facts: &Facts,
-    ) -> anyhow::Result<String> {
+    fn downward(&self, source: &Value, container: &Value, facts: &Facts) -> anyhow::Result<String> {
         if let Some(resource) = source["resourceFieldRef"]["resource"].as_str() {
             return resource_limit(resource, container, facts);
         }
