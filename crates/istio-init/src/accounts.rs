@@ -1,7 +1,8 @@
 //! Names of users and groups, from the image's own `/etc/passwd` and `/etc/group`.
 //!
-//! Called by [`args`](crate::args) for an owner that is not a number. The files are read without libc's name service, which a
-//! static program cannot load and which may ask the network; lines that make no sense are passed over, as everybody does.
+//! Called by [`args`](crate::args) for an owner that is not a number. The files are read without
+//! libc's name service, which a static program cannot load and which may ask the network; lines
+//! that make no sense are passed over, as everybody does.
 
 use std::{
     fs::File,
@@ -42,7 +43,8 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Both files have the name in the first field and the number in the third: `name:x:1337:…`, see passwd(5) and group(5).
+/// Both files have the name in the first field and the number in the third: `name:x:1337:…`, see
+/// passwd(5) and group(5).
 fn find(file: &str, name: &str) -> Option<u32> {
     file.lines().find_map(|line| {
         let mut fields = line.split(':');

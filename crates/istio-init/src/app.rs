@@ -1,7 +1,7 @@
 //! The program from arguments to exit code.
 //!
-//! Called by `main` with nothing; calls [`args`](crate::args), [`rules`](crate::rules) and [`apply`](crate::apply) in this order. Nothing else in the crate
-//! reads the process's environment or writes to its streams.
+//! Called by `main` with nothing; calls [`args`], [`rules`] and [`apply`] in this order. Nothing
+//! else in the crate reads the process's environment or writes to its streams.
 
 use std::{
     ffi::OsString,
@@ -84,7 +84,8 @@ fn print(text: &str) -> Result<(), Error> {
     written.map_err(|source| Error::Output { source })
 }
 
-/// To standard error, a line for each problem, and to the file whose content Kubernetes shows as the container's last words.
+/// To standard error, a line for each problem, and to the file whose content Kubernetes shows as
+/// the container's last words.
 fn report(error: &Error, log: LogOptions) {
     match error {
         Error::Usage { source } => {

@@ -1,7 +1,8 @@
 //! Bringing a plan into force: read, compare, one transaction, read again.
 //!
-//! Called by [`app`](crate::app). If the kernel already has what the plan wants, nothing is written; otherwise the whole table is replaced in one transaction,
-//! which fails if anybody changes rules in between, and then it all begins again. Success is said only after reading back.
+//! Called by [`app`](crate::app). If the kernel already has what the plan wants, nothing is
+//! written; otherwise the whole table is replaced in one transaction, which fails if anybody
+//! changes rules in between, and then it all begins again. Success is said only after reading back.
 
 use std::fmt;
 
@@ -105,7 +106,8 @@ pub fn families() -> Result<Families, ApplyError> {
 /// Brings the plan into force, even if it is in force already with `force`.
 ///
 /// # Errors
-/// What stood in the way. Then either nothing was changed or, with [`ApplyError::Different`], what the kernel has is not to be trusted.
+/// What stood in the way. Then either nothing was changed or, with [`ApplyError::Different`], what
+/// the kernel has is not to be trusted.
 pub fn apply(plan: &Plan, force: bool) -> Result<Outcome, ApplyError> {
     let wanted = lower(plan);
     let n_rules = wanted.n_rules();

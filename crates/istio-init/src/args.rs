@@ -1,13 +1,16 @@
 //! Flags and environment: text in, a checked [`Config`] out, or all that is wrong with it at once.
 //!
-//! Called first by [`app`](crate::app) with the process's arguments and variables as values; pure but for names of users, which it
-//! asks an [`Accounts`] for. The grammar is that of Go's pflag, because injection templates are written for it, and a table
-//! rather than a derive because an unknown flag must not hide a wrong port, and because the whole program has half a millisecond.
+//! Called first by [`app`](crate::app) with the process's arguments and variables as values; pure
+//! but for names of users, which it asks an [`Accounts`] for. The grammar is that of Go's pflag,
+//! because injection templates are written for it, and a table rather than a derive because an
+//! unknown flag must not hide a wrong port, and because the whole program has half a millisecond.
 
 mod check;
 mod flags;
 mod help;
 mod options;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::{ffi::OsString, fmt};
@@ -119,7 +122,8 @@ pub enum Problem {
         /// What it should be.
         expected: String,
     },
-    /// Something that Istio's program does and this one does not yet do; it is refused because ignoring it could let traffic escape.
+    /// Something that Istio's program does and this one does not yet do; it is refused because
+    /// ignoring it could let traffic escape.
     #[error("{origin}: {feature} is not supported, remove it")]
     Unsupported {
         /// The flag and the variable with the value.
@@ -131,7 +135,8 @@ pub enum Problem {
 
 /// Reads the command line, without the program's own name, and the environment.
 ///
-/// Flags beat variables; of a repeated flag the last one counts; an empty variable is an absent one.
+/// Flags beat variables; of a repeated flag the last one counts; an empty variable is an absent
+/// one.
 pub fn parse(
     arguments: Vec<OsString>,
     variables: &dyn Fn(&str) -> Option<OsString>,

@@ -16,7 +16,8 @@ pub struct Capture {
     pub inbound_port: NonZeroU16,
     /// HBONE port, never redirected inbound.
     pub tunnel_port: NonZeroU16,
-    /// Users whose traffic passes; the first one is the proxy that calls itself through `lo`. Never empty.
+    /// Users whose traffic passes; the first one is the proxy that calls itself through `lo`. Never
+    /// empty.
     pub proxy_uids: Vec<u32>,
     /// Groups whose traffic passes. Never empty.
     pub proxy_gids: Vec<u32>,
@@ -36,7 +37,8 @@ pub struct Capture {
     pub virtual_interfaces: Vec<Interface>,
     /// Groups of the application whose outbound traffic is captured.
     pub owner_groups: OwnerGroups,
-    /// IPv4 destinations that count as "this very pod", `127.0.0.1/32` unless told otherwise. Kept as written.
+    /// IPv4 destinations that count as "this very pod", `127.0.0.1/32` unless told otherwise. Kept
+    /// as written.
     pub loopback: Ipv4Net,
     /// Whether packets that connection tracking finds invalid are dropped on arrival.
     pub drop_invalid: bool,
@@ -111,7 +113,8 @@ pub const LOOPBACK_V4: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::LOCALHO
 // === impl Destinations ===
 
 impl Destinations {
-    /// Whether a loopback address is among the networks that are listed, so that calls to localhost are captured too.
+    /// Whether a loopback address is among the networks that are listed, so that calls to localhost
+    /// are captured too.
     pub fn lists_loopback(&self) -> bool {
         match self {
             Self::All => false,
@@ -181,7 +184,8 @@ impl Interface {
     /// Reads a name, `eth0` or `veth+`.
     ///
     /// # Errors
-    /// Where the kernel could not have an interface of this name, or where the name could be read as more than a name.
+    /// Where the kernel could not have an interface of this name, or where the name could be read
+    /// as more than a name.
     pub fn parse(text: &str) -> Result<Self, InvalidInterface> {
         let stem = text.strip_suffix('+').unwrap_or(text);
         let plain = stem

@@ -1,6 +1,7 @@
 //! What can go wrong at all, and the exit code for it.
 //!
-//! Called by [`app`](crate::app); the one place where errors turn into codes. The codes are those of [`contract::exit`], which the kubelet shows on the pod.
+//! Called by [`app`](crate::app); the one place where errors turn into codes. The codes are those
+//! of [`contract::exit`], which the kubelet shows on the pod.
 
 use std::{error::Error as _, io};
 

@@ -1,7 +1,8 @@
 //! The plan as text for `iptables-restore --noflush` and `ip6tables-restore --noflush`.
 //!
-//! Called for `--dry-run --output iptables` with a plan that was made for [`Backend::Iptables`](crate::plan::Backend); pure.
-//! A list in the plan becomes one rule for each value, because iptables has one value a rule.
+//! Called for `--dry-run --output iptables` with a plan that was made for
+//! [`Backend::Iptables`](crate::plan::Backend); pure. A list in the plan becomes one rule for each
+//! value, because iptables has one value a rule.
 
 use std::fmt::{Display, Write as _};
 
@@ -104,7 +105,8 @@ fn alternatives(condition: &Match) -> Vec<String> {
     }
 }
 
-/// One alternative for each value; if the list is negated, a single one in which each value is excluded in turn.
+/// One alternative for each value; if the list is negated, a single one in which each value is
+/// excluded in turn.
 fn one_of<T: Display>(module: &str, option: &str, list: &OneOf<T>) -> Vec<String> {
     if list.negated {
         let each = list

@@ -1,7 +1,7 @@
 //! Plans, applies and verifies traffic interception.
 //!
-//! The binary is [`app::run`]. Everything that decides is a function from values to values; only the last step talks to the kernel, over netlink and in
-//! one transaction, without a child process.
+//! The binary is [`app::run`]. Everything that decides is a function from values to values; only
+//! the last step talks to the kernel, over netlink and in one transaction, without a child process.
 //!
 //! ```text
 //! flags, env ─ args ─► Capture ─ rules ─► Plan ─┬─ nft ──────► text   (--dry-run)

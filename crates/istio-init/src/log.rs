@@ -1,7 +1,8 @@
 //! Log lines on standard error, plain or JSON.
 //!
-//! Called by [`app`](crate::app) only: the layers below return what there is to say. One line is one write, so lines of several
-//! containers do not mix; there is no time in them because the kubelet puts it in front.
+//! Called by [`app`](crate::app) only: the layers below return what there is to say. One line is
+//! one write, so lines of several containers do not mix; there is no time in them because the
+//! kubelet puts it in front.
 
 use std::io::{self, Write};
 

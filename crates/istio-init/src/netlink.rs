@@ -1,10 +1,14 @@
-//! Netlink: how requests are laid out, and a socket that sends them and reads what the kernel answers.
+//! Netlink: how requests are laid out, and a socket that sends them and reads what the kernel
+//! answers.
 //!
-//! Used by [`nfnetlink`](crate::nfnetlink) for rules and by [`rtnetlink`](crate::rtnetlink) for addresses. The kernel answers a request while it
-//! is being sent, so nothing here ever waits, and an answer is read up to a limit.
+//! Used by [`nfnetlink`](crate::nfnetlink) for rules and by `rtnetlink` for addresses. The kernel
+//! answers a request while it is being sent, so nothing here ever waits, and an answer is read up
+//! to a limit.
 
 mod decode;
 mod encode;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::{
     io::IoSlice,
@@ -77,11 +81,13 @@ pub enum NetlinkError {
     Interrupted,
 }
 
-/// One datagram of an answer is at most this long; the kernel cuts lists into pieces that fit the reader's buffer.
+/// One datagram of an answer is at most this long; the kernel cuts lists into pieces that fit the
+/// reader's buffer.
 const DATAGRAM_LIMIT: usize = 64 * 1024;
 /// More than this is no answer: a table with the longest possible lists has a few megabytes.
 const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
-/// A socket's send buffer holds this much without asking; Linux's default is 208 KiB, with bookkeeping included.
+/// A socket's send buffer holds this much without asking; Linux's default is 208 KiB, with
+/// bookkeeping included.
 const SEND_BUFFER: usize = 128 * 1024;
 
 // === impl Socket ===
@@ -104,8 +110,8 @@ impl Socket {
 
     /// Sends a packet of requests with one system call and hands over each message of the answer.
     ///
-    /// Ends at the acknowledgement, the refusal or the end of the list that belongs to the request `last`; the first refusal of any
-    /// request in the packet is the outcome.
+    /// Ends at the acknowledgement, the refusal or the end of the list that belongs to the request
+    /// `last`; the first refusal of any request in the packet is the outcome.
     pub(crate) fn ask(
         &mut self,
         packet: &Packet,
@@ -115,7 +121,8 @@ impl Socket {
         self.send(packet.bytes())?;
         let outcome = self.answer(last, each);
         if outcome.is_err() {
-            // What else there is to read belongs to the same packet, and the next answer must not begin with it.
+            // What else there is to read belongs to the same packet, and the next answer must not
+            // begin with it.
             while self.receive().is_ok() {}
         }
         outcome
@@ -181,7 +188,8 @@ impl Socket {
         }
     }
 
-    /// A refusal repeats the message that it refuses, which may be longer than the buffer; what is cut off is that repetition.
+    /// A refusal repeats the message that it refuses, which may be longer than the buffer; what is
+    /// cut off is that repetition.
     fn receive(&mut self) -> Result<usize, NetlinkError> {
         recv(
             self.descriptor.as_raw_fd(),

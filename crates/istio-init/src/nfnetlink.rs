@@ -1,7 +1,9 @@
-//! nf_tables over netlink: the table that is in the kernel, and the transaction that makes it another.
+//! nf_tables over netlink: the table that is in the kernel, and the transaction that makes it
+//! another.
 //!
-//! Called by [`apply`](crate::apply); stands on [`netlink`](crate::netlink). What is read and what is written have one form, a [`Ruleset`], so that
-//! the two can be compared; a transaction names the generation that was read and fails if anybody changed anything since.
+//! Called by [`apply`](crate::apply); stands on [`netlink`](crate::netlink). What is read and what
+//! is written have one form, a `Ruleset`, so that the two can be compared; a transaction names the
+//! generation that was read and fails if anybody changed anything since.
 //!
 //! ```text
 //! Plan ─► Ruleset ─► Transaction ─► kernel
@@ -13,6 +15,8 @@ mod expression;
 mod lower;
 mod read;
 mod ruleset;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod uapi;
 

@@ -1,7 +1,8 @@
 //! The plan as text for `nft -f`.
 //!
-//! Called for `--dry-run` with a plan that was made for [`Backend::Nftables`](crate::plan::Backend); pure.
-//! The text replaces the whole table in one transaction, as the program itself does, whatever was in it before.
+//! Called for `--dry-run` with a plan that was made for
+//! [`Backend::Nftables`](crate::plan::Backend); pure. The text replaces the whole table in one
+//! transaction, as the program itself does, whatever was in it before.
 
 use std::fmt::Display;
 
@@ -29,7 +30,8 @@ pub fn render(plan: &Plan) -> String {
     )
 }
 
-/// The script that removes everything; naming the table first makes deleting it succeed where it is absent.
+/// The script that removes everything; naming the table first makes deleting it succeed where it is
+/// absent.
 pub fn render_cleanup() -> String {
     let table = chains::TABLE;
     format!("table inet {table}\ndelete table inet {table}\n")

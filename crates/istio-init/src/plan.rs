@@ -1,7 +1,8 @@
 //! The plan: which rules are to be in force, as data.
 //!
-//! Made by [`rules`](crate::rules), rendered by [`nft`](crate::nft) and [`iptables`](crate::iptables), applied by
-//! [`apply`](crate::apply). Rules stand in the order in which they are emitted; within a chain that is the order of evaluation.
+//! Made by [`rules`](crate::rules), rendered by [`nft`](crate::nft) and
+//! [`iptables`](crate::iptables), applied by [`apply`](crate::apply). Rules stand in the order in
+//! which they are emitted; within a chain that is the order of evaluation.
 
 use std::num::NonZeroU16;
 
@@ -39,7 +40,8 @@ pub enum Family {
     V6,
 }
 
-/// Which kernel interface rules are made for: one has sets and both families at once, the other one value a rule.
+/// Which kernel interface rules are made for: one has sets and both families at once, the other one
+/// value a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// One nf_tables transaction.
@@ -170,7 +172,8 @@ pub struct ChainRules<'a> {
 // === impl Plan ===
 
 impl Plan {
-    /// The rules by chain. Chains come in the order of their first rule, those without a rule of their own last.
+    /// The rules by chain. Chains come in the order of their first rule, those without a rule of
+    /// their own last.
     pub fn chains(&self) -> Vec<ChainRules<'_>> {
         let mut chains: Vec<ChainRules<'_>> = Vec::new();
         for rule in &self.rules {

@@ -1,7 +1,9 @@
-//! Addresses of the namespace: which families it speaks, and the extra address of its loopback interface.
+//! Addresses of the namespace: which families it speaks, and the extra address of its loopback
+//! interface.
 //!
-//! Called by [`apply`](crate::apply) and [`app`](crate::app), over the kernel's routing socket. Adding an address that is there and removing one that
-//! is not are both fine, so both can be repeated.
+//! Called by [`apply`](crate::apply) and [`app`](crate::app), over the kernel's routing socket.
+//! Adding an address that is there and removing one that is not are both fine, so both can be
+//! repeated.
 
 use std::net::Ipv6Addr;
 
@@ -41,7 +43,8 @@ impl Addresses {
         Ok(Self { socket })
     }
 
-    /// Both families if the namespace has any IPv6 address. A kernel without IPv6 answers with addresses of other families.
+    /// Both families if the namespace has any IPv6 address. A kernel without IPv6 answers with
+    /// addresses of other families.
     ///
     /// Fails as interrupted if addresses change meanwhile and none of IPv6 was seen yet.
     pub(crate) fn families(&mut self) -> Result<Families, NetlinkError> {

@@ -1,7 +1,8 @@
 //! The whole policy: from what is to be captured to the rules that capture it.
 //!
-//! Called with a [`Capture`] and the namespace's families; pure. The order of the sections is Istio's, so that its output and
-//! ours can be laid side by side, and the verdict for every packet is that of Istio's iptables rules whichever backend is asked for.
+//! Called with a [`Capture`] and the namespace's families; pure. The order of the sections is
+//! Istio's, so that its output and ours can be laid side by side, and the verdict for every packet
+//! is that of Istio's iptables rules whichever backend is asked for.
 
 mod inbound;
 mod outbound;
@@ -65,7 +66,8 @@ pub fn loopback_addresses(families: Families) -> &'static [Ipv6Net] {
 // === impl Builder ===
 
 impl Builder<'_> {
-    /// Interfaces without capture, and those of virtual machines, whose packets come in but are calls out.
+    /// Interfaces without capture, and those of virtual machines, whose packets come in but are
+    /// calls out.
     fn interfaces(&mut self) {
         let capture = self.capture;
         for interfaces in lists("virtual_interfaces", &capture.virtual_interfaces) {
@@ -83,7 +85,8 @@ impl Builder<'_> {
         }
     }
 
-    /// Packets that connection tracking finds invalid would reach the application untranslated and reset its connections.
+    /// Packets that connection tracking finds invalid would reach the application untranslated and
+    /// reset its connections.
     fn invalid(&mut self) {
         if !self.capture.drop_invalid {
             return;
@@ -93,7 +96,8 @@ impl Builder<'_> {
         self.push(Table::Mangle, Chain::IstioDrop, Vec::new(), Action::Drop);
     }
 
-    /// The two places where connections turn to the proxy; they are there even if nothing leads to them.
+    /// The two places where connections turn to the proxy; they are there even if nothing leads to
+    /// them.
     fn redirects(&mut self) {
         let tunnel = tcp_port(self.capture.tunnel_port);
         self.nat(Chain::IstioInbound, tunnel, Action::Return);
@@ -107,7 +111,8 @@ impl Builder<'_> {
         self.push(Table::Nat, chain, matches, action);
     }
 
-    /// Appends to a base chain, through which packets of both families come even where only one is captured.
+    /// Appends to a base chain, through which packets of both families come even where only one is
+    /// captured.
     fn base(&mut self, table: Table, chain: Chain, mut matches: Vec<Match>, action: Action) {
         if self.families == Families::V4 {
             matches.insert(0, Match::Family(Family::V4));
@@ -126,7 +131,8 @@ impl Builder<'_> {
 
     /// The values that share a rule: all of them where there are sets, else one each.
     ///
-    /// Only needed where a list leads to several rules, which Istio emits value by value; in others the printer splits.
+    /// Only needed where a list leads to several rules, which Istio emits value by value; in others
+    /// the printer splits.
     fn grouped<T: Clone>(&self, values: &[T]) -> Vec<Vec<T>> {
         match self.backend {
             Backend::Nftables if values.is_empty() => Vec::new(),
@@ -169,7 +175,8 @@ fn loopback_out() -> Match {
     Match::OutInterface(OneOf::is(Interface::loopback()))
 }
 
-/// The exact names as one list, and each prefix for itself, because a set holds no prefixes of names.
+/// The exact names as one list, and each prefix for itself, because a set holds no prefixes of
+/// names.
 fn lists(name: &'static str, interfaces: &[Interface]) -> Vec<OneOf<Interface>> {
     let (prefixes, exact): (Vec<_>, Vec<_>) =
         interfaces.iter().cloned().partition(Interface::is_prefix);

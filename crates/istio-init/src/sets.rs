@@ -1,7 +1,9 @@
-//! The named sets that a plan's lists become in nf_tables, so that the number of rules does not grow with a list.
+//! The named sets that a plan's lists become in nf_tables, so that the number of rules does not
+//! grow with a list.
 //!
-//! Called by the text printer and by the netlink back end, which therefore always agree on names and contents; pure.
-//! The elements of a set are sorted and do not overlap, as the kernel demands of intervals.
+//! Called by the text printer and by the netlink back end, which therefore always agree on names
+//! and contents; pure. The elements of a set are sorted and do not overlap, as the kernel demands
+//! of intervals.
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -101,6 +103,42 @@ impl Elements {
             Self::V4(networks) => networks.iter().any(|network| network.prefix_len() < 32),
             Self::V6(networks) => networks.iter().any(|network| network.prefix_len() < 128),
             Self::Ports(ranges) => ranges.iter().any(|range| !range.is_single()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        /// The aggregation is a library's; what it keeps and what it leaves out decides about
+        /// capture.
+        #[test]
+        fn aggregated_networks_hold_just_what_the_listed_ones_hold(
+            v4 in vec((any::<u32>(), 0u8..=32), 1..8),
+            v6 in vec((any::<u128>(), 0u8..=128), 1..8),
+            far in any::<u32>(),
+            offset in -1i8..=1,
+        ) {
+            let v4: Vec<_> = v4.into_iter().map(|(bits, prefix)| Ipv4Net::new_assert(Ipv4Addr::from_bits(bits), prefix)).collect();
+            let v6: Vec<_> = v6.into_iter().map(|(bits, prefix)| Ipv6Net::new_assert(Ipv6Addr::from_bits(bits), prefix)).collect();
+            let (merged_v4, merged_v6) = (Ipv4Net::aggregate(&v4), Ipv6Net::aggregate(&v6));
+            let edges_v4 = v4.iter().flat_map(|network| [network.network(), network.broadcast()]);
+            for edge in edges_v4.chain([Ipv4Addr::from_bits(far)]) {
+                let probe = Ipv4Addr::from_bits(edge.to_bits().wrapping_add_signed(offset.into()));
+                let holds = |networks: &[Ipv4Net]| networks.iter().any(|network| network.contains(&probe));
+                prop_assert_eq!(holds(&v4), holds(&merged_v4), "{}", probe);
+            }
+            for edge in v6.iter().flat_map(|network| [network.network(), network.broadcast()]) {
+                let probe = Ipv6Addr::from_bits(edge.to_bits().wrapping_add_signed(offset.into()));
+                let holds = |networks: &[Ipv6Net]| networks.iter().any(|network| network.contains(&probe));
+                prop_assert_eq!(holds(&v6), holds(&merged_v6), "{}", probe);
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! From settings to a [`Config`]: every value checked, every problem noted.
 //!
-//! Called by [`parse`](super::parse); pure but for names of owners. A value that is wrong is replaced by a harmless one so that checking can
-//! go on; the caller throws the result away when a problem was noted.
+//! Called by [`parse`](super::parse); pure but for names of owners. A value that is wrong is
+//! replaced by a harmless one so that checking can go on; the caller throws the result away when a
+//! problem was noted.
 
 use std::num::NonZeroU16;
 
@@ -69,7 +70,8 @@ pub(super) fn is_verbose(settings: &Settings) -> bool {
     )
 }
 
-/// The level of the scope that is ours: the default one. `info`, `default:info`, `default:info,ads:debug`.
+/// The level of the scope that is ours: the default one. `info`, `default:info`,
+/// `default:info,ads:debug`.
 fn level(text: &str) -> Result<Option<&str>, String> {
     const LEVELS: [&str; 6] = ["none", "fatal", "error", "warn", "info", "debug"];
     let mut ours = None;
@@ -375,7 +377,8 @@ impl Checker<'_> {
             origin: setting.origin(part),
             expected,
         };
-        // The same mistake is met more than once where a value is read for two purposes or repeated in a list.
+        // The same mistake is met more than once where a value is read for two purposes or repeated
+        // in a list.
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }

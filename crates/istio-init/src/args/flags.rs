@@ -1,7 +1,8 @@
 //! The grammar of the command line, as Go's pflag reads it.
 //!
-//! Called by [`parse`](super::parse) with the arguments; knows the table of options and nothing of values. Whatever is wrong is
-//! noted and reading goes on, so that one mistake does not hide another.
+//! Called by [`parse`](super::parse) with the arguments; knows the table of options and nothing of
+//! values. Whatever is wrong is noted and reading goes on, so that one mistake does not hide
+//! another.
 
 use std::ffi::OsString;
 
@@ -10,7 +11,8 @@ use super::{
     options::{ALL, Spec, Takes},
 };
 
-/// Names of the command that a template may put first, because its image's entry point runs several commands.
+/// Names of the command that a template may put first, because its image's entry point runs several
+/// commands.
 const COMMANDS: [&str; 2] = ["istio-iptables", "istio-init"];
 
 /// Flags with their values, in the order of the command line; a switch without a value has `true`.

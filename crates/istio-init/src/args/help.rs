@@ -1,6 +1,7 @@
 //! The help text, from the table of options.
 //!
-//! Called for `--help`; pure. Every option appears with its variables and its default, so the text is the reference.
+//! Called for `--help`; pure. Every option appears with its variables and its default, so the text
+//! is the reference.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,7 @@
 //! The table of options: each flag with its shorthand, variables, default and meaning.
 //!
-//! Read by the parser, the checks and the help text. Names, shorthands, variables and defaults are those of Istio's
-//! `istio-iptables` command; `--backend` and `--output` are ours.
+//! Read by the parser, the checks and the help text. Names, shorthands, variables and defaults are
+//! those of Istio's `istio-iptables` command; `--backend` and `--output` are ours.
 
 /// One option.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Where a value comes from, and what kinds of values there are.
 //!
-//! Called by the checks; pure. Each reader takes one text and gives a typed value, or says what it expected, so that the
-//! caller can put the flag's name in front.
+//! Called by the checks; pure. Each reader takes one text and gives a typed value, or says what it
+//! expected, so that the caller can put the flag's name in front.
 
 use std::{ffi::OsString, num::NonZeroU16};
 
@@ -159,7 +159,8 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let network = IpNet::new(address, prefix)
         .map_err(|_| "a prefix length of at most 32 for IPv4, 128 for IPv6".to_owned())?;
     match network {
-        // Such a network holds no IPv6 packet, so whoever writes it means IPv4, and would not get it.
+        // Such a network holds no IPv6 packet, so whoever writes it means IPv4, and would not get
+        // it.
         IpNet::V6(network) if MAPPED_V4.contains(&network) => {
             Err("an IPv4 network in IPv4's notation".to_owned())
         }

@@ -1,7 +1,8 @@
 //! Reading what the kernel sends: messages in a datagram, attributes in a message.
 //!
-//! Called by the socket and by the readers of rules and addresses; pure. Lengths come from outside, so every one is checked
-//! against what is there, and whatever is too short or too long ends the reading with an error.
+//! Called by the socket and by the readers of rules and addresses; pure. Lengths come from outside,
+//! so every one is checked against what is there, and whatever is too short or too long ends the
+//! reading with an error.
 
 use nix::errno::Errno;
 

@@ -1,6 +1,7 @@
 //! Writing requests: messages in a packet, attributes in a message.
 //!
-//! Called by those who ask the kernel for something; pure. Lengths are filled in when what they measure is complete.
+//! Called by those who ask the kernel for something; pure. Lengths are filled in when what they
+//! measure is complete.
 
 /// One or more requests, sent at once.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +50,8 @@ pub(crate) mod flags {
 // === impl Packet ===
 
 impl Packet {
-    /// Appends a message with these flags, whose fixed part is `header` and whose attributes `fill` writes; returns its sequence number.
+    /// Appends a message with these flags, whose fixed part is `header` and whose attributes `fill`
+    /// writes; returns its sequence number.
     pub(crate) fn message(
         &mut self,
         kind: u16,

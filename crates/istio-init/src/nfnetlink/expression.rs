@@ -1,7 +1,8 @@
 //! The expressions that rules are made of, to and from netlink attributes.
 //!
-//! Called by the transaction and by the reader; pure. Every value goes through the one register that rules of ours use, so
-//! whatever the kernel holds that does not read back as one of these expressions is not ours and compares unequal to all that is.
+//! Called by the transaction and by the reader; pure. Every value goes through the one register
+//! that rules of ours use, so whatever the kernel holds that does not read back as one of these
+//! expressions is not ours and compares unequal to all that is.
 
 use super::uapi::{self, expression as attribute};
 use crate::netlink::{Attribute, Malformed, Packet};
@@ -274,7 +275,8 @@ impl<'a> Fields<'a> {
         }))
     }
 
-    /// Kernels before 5.6 know no operation but masking and name none; the bits to flip must all be zero.
+    /// Kernels before 5.6 know no operation but masking and name none; the bits to flip must all be
+    /// zero.
     fn mask(&self) -> Result<Option<Expression>, Malformed> {
         let is_mask = self.number(attribute::BITWISE_OPERATION)?.unwrap_or(0) == 0;
         let flipped = self.value(attribute::BITWISE_XOR)?.unwrap_or_default();

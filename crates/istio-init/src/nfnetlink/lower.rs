@@ -1,7 +1,8 @@
 //! From a plan to the table that carries it out.
 //!
-//! Called by [`apply`](crate::apply) with a plan that was made for nf_tables; pure. Each condition becomes a load and a comparison,
-//! just as `nft` would write the text that [`nft`](crate::nft) prints.
+//! Called by [`apply`](crate::apply) with a plan that was made for nf_tables; pure. Each condition
+//! becomes a load and a comparison, just as `nft` would write the text that [`nft`](crate::nft)
+//! prints.
 
 use std::num::NonZeroU16;
 
@@ -126,7 +127,8 @@ fn condition(condition: &Match) -> Vec<Expression> {
     }
 }
 
-/// An address is only looked for in packets of its family: the same bytes of another header mean something else.
+/// An address is only looked for in packets of its family: the same bytes of another header mean
+/// something else.
 fn address(addresses: &Addresses, offset: impl Fn(&Field) -> u32) -> Vec<Expression> {
     let field = match addresses {
         Addresses::V4(_) => FIELD_V4,
@@ -290,17 +292,22 @@ fn values(keys: impl Iterator<Item = Vec<u8>>) -> Vec<Element> {
     keys.map(|key| Element { key, is_end: false }).collect()
 }
 
-/// Each interval is its first value and, unless it reaches the highest value of all, the first one behind it.
+/// Each interval is its first value and, unless it reaches the highest value of all, the first one
+/// behind it.
+///
+/// Intervals come sorted; where one begins right behind another the two are one, because the kernel
+/// takes such a pair for an overlap.
 fn intervals(
     bounds: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
     has_intervals: bool,
 ) -> Vec<Element> {
-    let mut elements = Vec::new();
+    let mut elements: Vec<Element> = Vec::new();
     for (first, behind) in bounds {
-        elements.push(Element {
-            key: first,
-            is_end: false,
-        });
+        let touches = |last: &Element| last.is_end && last.key == first;
+        if elements.pop_if(|last| touches(last)).is_none() {
+            let is_end = false;
+            elements.push(Element { key: first, is_end });
+        }
         if has_intervals && let Some(key) = behind {
             elements.push(Element { key, is_end: true });
         }

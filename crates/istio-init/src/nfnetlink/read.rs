@@ -1,7 +1,9 @@
-//! Reading our table back: one question each for the generation, the table, its chains, sets, elements and rules.
+//! Reading our table back: one question each for the generation, the table, its chains, sets,
+//! elements and rules.
 //!
-//! Called by [`NfTables::read`](super::NfTables::read). Every answer carries the generation that it is from, so a mixture of two states is noticed and is not a
-//! ruleset; what belongs to other tables is passed over.
+//! Called by [`NfTables::read`](super::NfTables::read). Every answer carries the generation that it
+//! is from, so a mixture of two states is noticed and is not a ruleset; what belongs to other
+//! tables is passed over.
 
 use contract::chains;
 use nix::errno::Errno;
@@ -147,7 +149,8 @@ impl Reader<'_> {
         )
     }
 
-    /// Sends one question and hands over what it is answered with, provided that it is from the generation at hand.
+    /// Sends one question and hands over what it is answered with, provided that it is from the
+    /// generation at hand.
     fn ask(
         &mut self,
         kind: u16,

@@ -1,7 +1,8 @@
 //! A table of nf_tables as a value: what a plan wants, or what the kernel has.
 //!
-//! Made by [`lower`](super::lower) and by the reader; pure. Two rulesets are the same if every packet fares the same: counters, handles and
-//! the order in which chains and sets are listed do not matter.
+//! Made by [`lower`](super::lower) and by the reader; pure. Two rulesets are the same if every
+//! packet fares the same: counters, handles and the order in which chains and sets are listed do
+//! not matter.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! A transaction: everything from nothing to the whole table, in one packet.
 //!
-//! Called by [`apply`](crate::apply); pure. An old table goes and the new one comes in the same commit, so no packet meets neither; the kernel drops it all
-//! if any part is refused or if the rules are no longer those of the generation it names.
+//! Called by [`apply`](crate::apply); pure. An old table goes and the new one comes in the same
+//! commit, so no packet meets neither; the kernel drops it all if any part is refused or if the
+//! rules are no longer those of the generation it names.
 
 use std::fmt;
 

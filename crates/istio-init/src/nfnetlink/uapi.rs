@@ -1,7 +1,8 @@
-//! Numbers of the kernel's interface, from `linux/netfilter/nf_tables.h` and `linux/netfilter/nfnetlink.h`.
+//! Numbers of the kernel's interface, from `linux/netfilter/nf_tables.h` and
+//! `linux/netfilter/nfnetlink.h`.
 //!
-//! Read by everything around it. They are part of what Linux promises never to change, so they are spelled here rather than
-//! taken from headers at build time.
+//! Read by everything around it. They are part of what Linux promises never to change, so they are
+//! spelled here rather than taken from headers at build time.
 
 /// Kinds of messages; nf_tables is subsystem 10 of nfnetlink, in the upper byte.
 pub(super) mod message {
@@ -82,7 +83,8 @@ pub(super) mod set {
     pub(in crate::nfnetlink) const INTERVAL_END: u32 = 1;
 }
 
-/// Types of set keys. The kernel only keeps them; they tell `nft list` how to print (its `datatype.h`).
+/// Types of set keys. The kernel only keeps them; they tell `nft list` how to print (its
+/// `datatype.h`).
 pub(super) mod key {
     pub(in crate::nfnetlink) const IPV4_ADDRESS: u32 = 7;
     pub(in crate::nfnetlink) const IPV6_ADDRESS: u32 = 8;

@@ -1,7 +1,9 @@
-//! Connections to the pod: `PREROUTING` sends TCP to `ISTIO_INBOUND`, which sends what is captured to `ISTIO_IN_REDIRECT`.
+//! Connections to the pod: `PREROUTING` sends TCP to `ISTIO_INBOUND`, which sends what is captured
+//! to `ISTIO_IN_REDIRECT`.
 //!
-//! Called by [`plan`](super::plan) after the redirects, whose first rule in `ISTIO_INBOUND` has let the tunnel port pass.
-//! A packet that reaches the end of `ISTIO_INBOUND` goes to the application untouched.
+//! Called by [`plan`](super::plan) after the redirects, whose first rule in `ISTIO_INBOUND` has let
+//! the tunnel port pass. A packet that reaches the end of `ISTIO_INBOUND` goes to the application
+//! untouched.
 
 use super::{Builder, tcp};
 use crate::{

@@ -1,7 +1,9 @@
-//! Connections from the pod: `OUTPUT` sends everything to `ISTIO_OUTPUT`, which sends what is captured to `ISTIO_REDIRECT`.
+//! Connections from the pod: `OUTPUT` sends everything to `ISTIO_OUTPUT`, which sends what is
+//! captured to `ISTIO_REDIRECT`.
 //!
-//! Called by [`plan`](super::plan) last. The order is: what passes by port; what the proxy and the application say to
-//! themselves through `lo`; what passes by user, group, address; then what is captured by port and by address.
+//! Called by [`plan`](super::plan) last. The order is: what passes by port; what the proxy and the
+//! application say to themselves through `lo`; what passes by user, group, address; then what is
+//! captured by port and by address.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -43,7 +45,8 @@ pub(super) fn rules(builder: &mut Builder<'_>) {
     }
 }
 
-/// What comes in from a virtual machine is its call to the world, captured by address as the pod's own calls are.
+/// What comes in from a virtual machine is its call to the world, captured by address as the pod's
+/// own calls are.
 pub(super) fn from_virtual_machines(builder: &mut Builder<'_>, interfaces: &OneOf<Interface>) {
     for networks in captured_networks(builder) {
         let mut matches = vec![Match::InInterface(interfaces.clone())];
@@ -99,11 +102,12 @@ fn owners_one_by_one(builder: &mut Builder<'_>) {
 
 /// The same verdicts with fewer rules.
 ///
-/// After the first user's three rules every packet on `lo` has returned: the second rule lets other users' pass, the third
-/// the user's own. So the rules of further owners never see `lo`, and one plain return says what the two say together. Only where
-/// calls to localhost are captured is the second rule missing; then owners are disjoint cases and can share a rule.
-/// A packet without a socket has no owner; iptables' negated match holds for it and nf_tables' does not, which is one more
-/// reason to have none here.
+/// After the first user's three rules every packet on `lo` has returned: the second rule lets other
+/// users' pass, the third the user's own. So the rules of further owners never see `lo`, and one
+/// plain return says what the two say together. Only where calls to localhost are captured is the
+/// second rule missing; then owners are disjoint cases and can share a rule. A packet without a
+/// socket has no owner; iptables' negated match holds for it and nf_tables' does not, which is one
+/// more reason to have none here.
 fn owners_at_once(builder: &mut Builder<'_>) {
     let capture = builder.capture;
     let users = OneOf::of("proxy_users", capture.proxy_uids.clone());
@@ -123,7 +127,8 @@ fn owners_at_once(builder: &mut Builder<'_>) {
     pass(builder, vec![Match::Group(groups)]);
 }
 
-/// The proxy sends what its application said to the pod's own service to the pod itself: it passes the inbound side too.
+/// The proxy sends what its application said to the pod's own service to the pod itself: it passes
+/// the inbound side too.
 fn call_to_own_service(builder: &mut Builder<'_>, owner: &Match) {
     let tunnel = OneOf::is_not(PortRange::single(builder.capture.tunnel_port));
     for loopback in builder.loopbacks() {
@@ -146,7 +151,8 @@ fn call_to_own_service(builder: &mut Builder<'_>, owner: &Match) {
     }
 }
 
-/// Only TCP is ever captured, and a TCP connection always begins at a socket, so packets without an owner do not matter here.
+/// Only TCP is ever captured, and a TCP connection always begins at a socket, so packets without an
+/// owner do not matter here.
 fn owner_groups(builder: &mut Builder<'_>) {
     match &builder.capture.owner_groups {
         OwnerGroups::All { except } if except.is_empty() => {}
