@@ -1,2 +1,29 @@
 //! Entry point.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use injector::{app, args::Args, config::Config};
+use runtime::{error::chain, log};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let log = args.log.clone();
+    let config = match Config::try_from(args) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{}", chain(&error));
+            return ExitCode::from(contract::exit::USAGE);
+        }
+    };
+    match log::init(&log)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| app::main(config))
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}

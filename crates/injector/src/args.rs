@@ -1,0 +1,176 @@
+//! Command line and environment of the injector.
+//!
+//! Parsed by `main` and turned at once into a [`crate::config::Config`]; nothing else reads the environment.
+//! Names are Istio's where Istio has the same thing, its camel-case spelling is accepted too.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Parser;
+use runtime::log::LogArgs;
+
+/// The control plane of minimesh: injects sidecars into pods.
+#[derive(Clone, Debug, Parser)]
+#[command(version, max_term_width = 110)]
+pub struct Args {
+    /// Folder with the files `config` and `values`, as the ConfigMap istio-sidecar-injector is mounted.
+    #[arg(long, env = "INJECT_DIR", value_name = "DIR")]
+    pub inject_dir: Option<PathBuf>,
+
+    /// File with the mesh configuration, as the ConfigMap istio is mounted; without it every setting has its default.
+    #[arg(
+        long,
+        alias = "meshConfig",
+        env = "MESH_CONFIG_FILE",
+        value_name = "FILE"
+    )]
+    pub mesh_config: Option<PathBuf>,
+
+    /// Address of the webhook, over TLS; `:15017` is every address of the machine.
+    #[arg(
+        long,
+        alias = "httpsAddr",
+        env = "HTTPS_ADDR",
+        value_name = "ADDR:PORT",
+        default_value = ":15017",
+        value_parser = address
+    )]
+    pub https_addr: SocketAddr,
+
+    /// Address of readiness and metrics, in plaintext; without it they are not served.
+    #[arg(
+        long,
+        alias = "monitoringAddr",
+        env = "MONITORING_ADDR",
+        value_name = "ADDR:PORT",
+        value_parser = address
+    )]
+    pub monitoring_addr: Option<SocketAddr>,
+
+    /// File with the webhook's certificate chain, as PEM; read again when it changes.
+    #[arg(
+        long,
+        alias = "tlsCertFile",
+        env = "TLS_CERT_FILE",
+        value_name = "FILE"
+    )]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// File with the private key of the certificate, as PEM; read again when it changes.
+    #[arg(long, alias = "tlsKeyFile", env = "TLS_KEY_FILE", value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// Revision of this control plane, written into the pods that it injects.
+    #[arg(short, long, env = "REVISION", value_name = "NAME", default_value = "")]
+    pub revision: String,
+
+    /// Whether sidecars are native (init containers that keep running): true, false, or auto, which looks at the nodes' versions.
+    #[arg(
+        long,
+        env = "ENABLE_NATIVE_SIDECARS",
+        value_name = "MODE",
+        default_value = "auto"
+    )]
+    pub native_sidecars: String,
+
+    /// Versions of the nodes, for `--native-sidecars auto` without a cluster to ask: v1.33.0,v1.34.0.
+    #[arg(
+        long,
+        env = "NODE_VERSIONS",
+        value_name = "VERSION,…",
+        value_delimiter = ','
+    )]
+    pub node_versions: Vec<String>,
+
+    /// Compliance policy for the sidecars, such as fips-140-2.
+    #[arg(
+        long,
+        env = "COMPLIANCE_POLICY",
+        value_name = "POLICY",
+        default_value = ""
+    )]
+    pub compliance_policy: String,
+
+    /// Platform of the cluster, such as openshift.
+    #[arg(long, env = "PLATFORM", value_name = "NAME", default_value = "")]
+    pub platform: String,
+
+    /// How long requests that are under way may take after SIGTERM; keep it below the pod's terminationGracePeriodSeconds.
+    #[arg(
+        long,
+        env = "DRAIN_DURATION",
+        value_name = "DURATION",
+        default_value = "20s",
+        value_parser = runtime::duration::parse
+    )]
+    pub drain_duration: Duration,
+
+    /// How long connections are still accepted after SIGTERM, until every API server has heard that this replica is going.
+    #[arg(
+        long,
+        env = "SHUTDOWN_DELAY",
+        value_name = "DURATION",
+        default_value = "0s",
+        value_parser = runtime::duration::parse
+    )]
+    pub shutdown_delay: Duration,
+
+    /// Flags of the log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Reads `127.0.0.1:15017`, `[::1]:15017`, or `:15017` for every address of both families.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') {
+        format!("[::]{text}")
+    } else {
+        text.to_owned()
+    };
+    full.parse().map_err(|_| {
+        format!("`{text}` is no address, give one such as 127.0.0.1:15017, [::1]:15017 or :15017")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_variable() {
+        for argument in Args::command().get_arguments() {
+            let hidden = argument.is_hide_set();
+            assert!(hidden || argument.get_env().is_some(), "{argument}");
+        }
+    }
+
+    #[test]
+    fn addresses_may_leave_out_the_host() {
+        assert_eq!(address(":15017"), Ok("[::]:15017".parse().unwrap()));
+        assert_eq!(address("127.0.0.1:0"), Ok("127.0.0.1:0".parse().unwrap()));
+        for text in ["", ":", "15017", "localhost", ":65536", "1.2.3.4"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn istios_spelling_is_accepted() {
+        let args = Args::try_parse_from([
+            "injector",
+            "--httpsAddr=:1",
+            "--monitoringAddr=:2",
+            "--tlsCertFile=c",
+            "--tlsKeyFile=k",
+            "--meshConfig=m",
+        ])
+        .unwrap();
+        assert_eq!(args.https_addr.port(), 1);
+        assert_eq!(args.tls_key_file, Some("k".into()));
+    }
+}

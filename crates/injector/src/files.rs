@@ -1,0 +1,208 @@
+//! Files that are read again when they change.
+//!
+//! The configuration and the serving certificate are each a [`Reloader`]: a list of files, and a function that makes one immutable
+//! value of their contents. Readers hold a [`Live`] and never see half a change, and what cannot be read or is refused leaves the
+//! last good value in place, said once in the log and for as long as it lasts in readiness and metrics.
+//!
+//! Contents are compared, not inodes watched: the kubelet swaps a symbolic link, editors rename, people write in place, and each of
+//! these must be seen.
+
+mod read;
+
+use std::{
+    error::Error,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, Guard};
+use runtime::{error::chain, readiness::Detail};
+use tokio::{
+    task::{self, JoinError},
+    time::{self, MissedTickBehavior},
+};
+use tracing::{error, info};
+
+pub use read::{ReadError, Source};
+
+use crate::metrics::Files as Metrics;
+
+/// How often files are looked at. A mounted ConfigMap itself lags behind the cluster by up to a minute, so a second adds nothing.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A value that is replaced as a whole; clones share it.
+#[derive(Debug)]
+pub struct Live<T>(Arc<ArcSwap<T>>);
+
+/// Keeps a [`Live`] value in step with files.
+pub struct Reloader<T, E> {
+    name: &'static str,
+    sources: Vec<Source>,
+    parse: Parse<T, E>,
+    live: Live<T>,
+    /// Fingerprint of what was read last, whether it was accepted or refused.
+    seen: u64,
+    detail: Detail,
+    metrics: Metrics,
+}
+
+/// What one look at the files brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The same contents as before, or contents that are changing at this moment.
+    None,
+    /// The new contents are in use.
+    Accepted,
+    /// The new contents are not used, the last good value is.
+    Refused,
+}
+
+/// Why files could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError<E: Error + 'static> {
+    /// A file could not be read.
+    #[error(transparent)]
+    Read(ReadError),
+    /// The contents make no sense.
+    #[error(transparent)]
+    Parse(E),
+}
+
+/// Makes a value of the contents of the files, in the order of the sources.
+pub type Parse<T, E> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, E> + Send>;
+
+type Contents = Result<Vec<Vec<u8>>, ReadError>;
+
+// === impl Live ===
+
+impl<T> Live<T> {
+    /// A value that nothing replaces yet.
+    pub fn new(value: T) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(value)))
+    }
+
+    /// The value at this moment; it stays whole while the guard lives.
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<T>> {
+        self.0.load()
+    }
+}
+
+impl<T> Clone for Live<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+// === impl Reloader ===
+
+impl<T, E> Reloader<T, E>
+where
+    T: Send + Sync + 'static,
+    E: Error + 'static,
+{
+    /// Reads the files for the first time; `name` says what they are in logs and metrics, `configuration`.
+    ///
+    /// # Errors
+    /// When a file cannot be read or `parse` refuses: at the start there is no last good value.
+    pub fn start(
+        name: &'static str,
+        sources: Vec<Source>,
+        parse: Parse<T, E>,
+        detail: Detail,
+        metrics: Metrics,
+    ) -> Result<Self, LoadError<E>> {
+        let contents = read::all(&sources);
+        let seen = fingerprint(&contents);
+        let value = parse(&contents.map_err(LoadError::Read)?).map_err(LoadError::Parse)?;
+        metrics.loaded(name);
+        Ok(Self {
+            name,
+            sources,
+            parse,
+            live: Live::new(value),
+            seen,
+            detail,
+            metrics,
+        })
+    }
+
+    /// The value, now and after each change.
+    #[must_use]
+    pub fn live(&self) -> Live<T> {
+        self.live.clone()
+    }
+
+    /// Looks at the files once. Blocks for as long as reading and parsing take.
+    pub fn poll(&mut self) -> Change {
+        let contents = read::all(&self.sources);
+        let fresh = fingerprint(&contents);
+        if fresh == self.seen {
+            return Change::None;
+        }
+        // Files of one set are read one after the other, so a swap may fall between them: a set counts once it has been read twice.
+        if fingerprint(&read::all(&self.sources)) != fresh {
+            return Change::None;
+        }
+        self.seen = fresh;
+        let parsed = contents
+            .map_err(LoadError::Read)
+            .and_then(|contents| (self.parse)(&contents).map_err(LoadError::Parse));
+        match parsed {
+            Ok(value) => self.accept(value),
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    /// Looks at the files for ever, every [`INTERVAL`].
+    ///
+    /// # Errors
+    /// When `parse` panics.
+    pub async fn run(mut self) -> Result<(), JoinError>
+    where
+        E: Send,
+    {
+        let mut ticks = time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            // Off the thread that serves: a slow disk or a large template must not delay a review.
+            self = task::spawn_blocking(move || {
+                self.poll();
+                self
+            })
+            .await?;
+        }
+    }
+
+    fn accept(&self, value: T) -> Change {
+        self.live.0.store(Arc::new(value));
+        self.detail.clear();
+        self.metrics.loaded(self.name);
+        info!(files = self.name, "files changed and are in use");
+        Change::Accepted
+    }
+
+    fn refuse(&self, error: &LoadError<E>) -> Change {
+        let error = chain(error).to_string();
+        error!(files = self.name, %error, "files changed and are refused, the last good ones stay in use");
+        self.detail
+            .set(format!("refused, the last good one is in use: {error}"));
+        self.metrics.refused(self.name);
+        Change::Refused
+    }
+}
+
+fn fingerprint(contents: &Contents) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match contents {
+        Ok(files) => files.hash(&mut hasher),
+        Err(error) => chain(error).to_string().hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

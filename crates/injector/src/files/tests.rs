@@ -1,0 +1,210 @@
+use std::{
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    string::FromUtf8Error,
+};
+
+use prometheus_client::registry::Registry;
+use runtime::readiness::Readiness;
+use tempfile::TempDir;
+
+use super::*;
+
+/// A mounted ConfigMap: `NAME -> ..data/NAME`, `..data -> ..TIMESTAMP`.
+struct Mount {
+    dir: TempDir,
+    generation: u32,
+}
+
+struct Fixture {
+    reloader: Reloader<String, FromUtf8Error>,
+    readiness: Readiness,
+    registry: Registry,
+}
+
+impl Mount {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let mut mount = Self {
+            dir: TempDir::new().unwrap(),
+            generation: 0,
+        };
+        mount.swap(files);
+        for (name, _) in files {
+            symlink(Path::new("..data").join(name), mount.path(name)).unwrap();
+        }
+        mount
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What the kubelet does: a new directory, a new link beside the old, one rename, the old directory removed.
+    fn swap(&mut self, files: &[(&str, &str)]) {
+        let old = fs::read_link(self.path("..data")).ok();
+        self.generation += 1;
+        let new = format!("..2026_01_01_00_00_{:02}.1", self.generation);
+        fs::create_dir(self.path(&new)).unwrap();
+        for (name, contents) in files {
+            fs::write(self.path(&new).join(name), contents).unwrap();
+        }
+        symlink(&new, self.path("..data_tmp")).unwrap();
+        fs::rename(self.path("..data_tmp"), self.path("..data")).unwrap();
+        if let Some(old) = old {
+            fs::remove_dir_all(self.dir.path().join(old)).unwrap();
+        }
+    }
+
+    fn sources(&self, names: &[&str]) -> Vec<Source> {
+        names
+            .iter()
+            .map(|name| Source {
+                flag: "--dir",
+                path: self.path(name),
+            })
+            .collect()
+    }
+}
+
+fn start(sources: Vec<Source>) -> Result<Fixture, LoadError<FromUtf8Error>> {
+    let readiness = Readiness::new();
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let parse = |contents: &[Vec<u8>]| String::from_utf8(contents.concat());
+    let reloader = Reloader::start(
+        "letters",
+        sources,
+        Box::new(parse),
+        readiness.detail("letters"),
+        metrics,
+    )?;
+    Ok(Fixture {
+        reloader,
+        readiness,
+        registry,
+    })
+}
+
+impl Fixture {
+    fn value(&self) -> String {
+        self.reloader.live().load().to_string()
+    }
+
+    fn metric(&self, line: &str) -> bool {
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &self.registry).unwrap();
+        page.lines().any(|known| known == line)
+    }
+}
+
+#[test]
+fn a_swap_of_the_mounted_directory_is_seen() {
+    let mut mount = Mount::new(&[("a", "1"), ("b", "2")]);
+    let mut fixture = start(mount.sources(&["a", "b"])).unwrap();
+    assert_eq!(fixture.value(), "12");
+    assert_eq!(fixture.reloader.poll(), Change::None);
+    mount.swap(&[("a", "3"), ("b", "4")]);
+    assert_eq!(fixture.reloader.poll(), Change::Accepted);
+    assert_eq!(fixture.value(), "34");
+    assert_eq!(fixture.reloader.poll(), Change::None);
+    mount.swap(&[("a", "3"), ("b", "4")]);
+    assert_eq!(fixture.reloader.poll(), Change::None, "the same contents");
+}
+
+#[test]
+fn files_written_in_place_and_renamed_are_seen() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a");
+    fs::write(&path, "1").unwrap();
+    let source = Source {
+        flag: "--file",
+        path: path.clone(),
+    };
+    let mut fixture = start(vec![source]).unwrap();
+    fs::write(&path, "2").unwrap();
+    assert_eq!(fixture.reloader.poll(), Change::Accepted);
+    fs::write(dir.path().join("new"), "3").unwrap();
+    fs::rename(dir.path().join("new"), &path).unwrap();
+    assert_eq!(fixture.reloader.poll(), Change::Accepted);
+    assert_eq!(fixture.value(), "3");
+}
+
+#[test]
+fn refused_contents_leave_the_last_good_value_and_are_said_once() {
+    let mut mount = Mount::new(&[("a", "good")]);
+    let mut fixture = start(mount.sources(&["a"])).unwrap();
+    fs::write(mount.path("a"), b"\xff").unwrap();
+    assert_eq!(fixture.reloader.poll(), Change::Refused);
+    assert_eq!(fixture.reloader.poll(), Change::None);
+    assert_eq!(fixture.value(), "good");
+    let report = fixture.readiness.report();
+    assert!(report.ready);
+    let detail = &report.details["letters"];
+    assert!(
+        detail.contains("last good") && detail.contains("utf-8"),
+        "{detail}"
+    );
+    assert!(fixture.metric("minimesh_injector_files_refused{files=\"letters\"} 1"));
+    assert!(
+        fixture
+            .metric("minimesh_injector_files_loads_total{files=\"letters\",result=\"refused\"} 1")
+    );
+    mount.swap(&[("a", "good")]);
+    assert_eq!(fixture.reloader.poll(), Change::Accepted);
+    assert!(fixture.readiness.report().details.is_empty());
+    assert!(fixture.metric("minimesh_injector_files_refused{files=\"letters\"} 0"));
+}
+
+#[test]
+fn deleted_files_leave_the_last_good_value() {
+    let mut mount = Mount::new(&[("a", "good"), ("b", "!")]);
+    let mut fixture = start(mount.sources(&["a", "b"])).unwrap();
+    fs::remove_file(mount.path("b")).unwrap();
+    assert_eq!(fixture.reloader.poll(), Change::Refused);
+    assert_eq!(fixture.value(), "good!");
+    let detail = fixture.readiness.report().details["letters"].clone();
+    assert!(detail.contains("/b (--dir)"), "{detail}");
+    symlink("..data/b", mount.path("b")).unwrap();
+    mount.swap(&[("a", "new"), ("b", "!")]);
+    assert_eq!(fixture.reloader.poll(), Change::Accepted);
+    assert_eq!(fixture.value(), "new!");
+}
+
+#[test]
+fn at_the_start_there_is_no_last_good_value() {
+    let dir = TempDir::new().unwrap();
+    let missing = Source {
+        flag: "--file",
+        path: dir.path().join("missing"),
+    };
+    let error = start(vec![missing.clone()]).err().unwrap();
+    assert!(
+        matches!(&error, LoadError::Read(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound),
+        "{error}"
+    );
+    assert!(error.to_string().contains("missing (--file)"), "{error}");
+    let directory = Source {
+        path: dir.path().to_owned(),
+        ..missing
+    };
+    let error = start(vec![directory]).err().unwrap();
+    assert!(error.to_string().ends_with("is not a file"), "{error}");
+}
+
+#[test]
+fn a_file_without_end_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("large");
+    fs::File::create(&path).unwrap().set_len(9 << 20).unwrap();
+    let error = start(vec![Source {
+        flag: "--file",
+        path,
+    }])
+    .err()
+    .unwrap();
+    assert!(
+        error.to_string().ends_with("is larger than 8 MiB"),
+        "{error}"
+    );
+}

@@ -1,0 +1,196 @@
+//! A listener that many clients can use and none can hold up.
+//!
+//! `app` binds one per address and runs it; the routers of the webhook and of monitoring are served over it, with or without TLS.
+//! The number of connections is bounded: when all seats are taken, whoever has been idle longest makes room, so clients that say
+//! nothing cannot keep the API server out. A drain loses no request: new ones are taken until the listener closes, and answers
+//! tell the client to come back on another connection.
+
+mod connection;
+mod seats;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use runtime::{lifecycle::Lifecycle, task::Group};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use connection::Context;
+use seats::Seats;
+
+/// A bound address, before anything is accepted.
+#[derive(Debug)]
+pub struct Listener {
+    name: &'static str,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// What clients may do. The defaults suit an admission webhook.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once. An API server needs one or a handful; an idle one costs some 40 kB.
+    pub connections: usize,
+    /// Time for a TLS handshake.
+    pub handshake: Duration,
+    /// Time from the handshake to the first whole request head.
+    pub first_request: Duration,
+    /// Time between requests, head included. Longer than the API server's 90 s, so that it is the API server that closes.
+    pub idle: Duration,
+    /// Time that a connection without a request gets while the listener drains.
+    pub linger: Duration,
+    /// HTTP/2 requests at once on a connection.
+    pub streams: u32,
+}
+
+/// How a listener ends.
+#[derive(Clone, Debug)]
+pub struct Drain {
+    /// The life of the program.
+    pub life: Lifecycle,
+    /// How long connections are still accepted after draining has begun, until the cluster has taken note.
+    pub delay: Duration,
+}
+
+/// An address could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("the {name} cannot listen on {address} ({flag})")]
+pub struct BindError {
+    name: &'static str,
+    flag: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Binds `address`, which `flag` gave; `name` says what for, `webhook`.
+    ///
+    /// # Errors
+    /// When the address is busy, not of this machine, or not allowed.
+    pub async fn bind(
+        name: &'static str,
+        flag: &'static str,
+        address: SocketAddr,
+    ) -> Result<Self, BindError> {
+        let failed = |source| BindError {
+            name,
+            flag,
+            address,
+            source,
+        };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        info!(name, %address, "listening");
+        Ok(Self {
+            name,
+            listener,
+            address,
+        })
+    }
+
+    /// The bound address, with the port that was chosen for port 0.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves `router` until the program drains and every connection has ended, or the program stops.
+    pub async fn serve(
+        self,
+        router: Router,
+        tls: Option<TlsAcceptor>,
+        limits: Limits,
+        drain: Drain,
+    ) {
+        let connections = Group::new();
+        let context = Arc::new(Context {
+            router,
+            tls,
+            limits,
+            streams: connections.clone(),
+            draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
+        });
+        let seats = Seats::new(limits.connections);
+        tokio::select! {
+            () = self.accept(&connections, &context, &seats) => {}
+            () = phases(&drain, &context) => {}
+        }
+        // What the kernel has accepted already would be reset with the listener.
+        while let Ok(Ok((stream, _))) = time::timeout(Duration::ZERO, self.listener.accept()).await
+        {
+            seat(stream, &connections, &context, &seats);
+        }
+        drop(self.listener);
+        tokio::select! {
+            ended = connections.join(Duration::MAX) => drop(ended),
+            () = drain.life.stopping() => {
+                let running = connections.running();
+                if !running.is_empty() {
+                    warn!(name = self.name, %running, "connections are cut off");
+                }
+            }
+        }
+    }
+
+    /// Accepts for ever.
+    async fn accept(&self, connections: &Group, context: &Arc<Context>, seats: &Seats) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => seat(stream, connections, context, seats),
+                // The client's doing, and over.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Out of descriptors or memory: waiting is all there is, connections that end give some back.
+                    warn!(name = self.name, %error, "cannot accept connections, trying again");
+                    time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Tells connections that the program drains, and returns when the listener is to close.
+async fn phases(drain: &Drain, context: &Context) {
+    drain.life.draining().await;
+    context.draining.cancel();
+    tokio::select! {
+        () = time::sleep(drain.delay) => {}
+        () = drain.life.stopping() => {}
+    }
+    context.closing.cancel();
+}
+
+fn seat(stream: TcpStream, connections: &Group, context: &Arc<Context>, seats: &Seats) {
+    let Some(seat) = seats.take() else {
+        warn!("every connection is busy, a new one is turned away");
+        return;
+    };
+    let context = Arc::clone(context);
+    connections.spawn("connection", connection::serve(stream, context, seat));
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            handshake: Duration::from_secs(10),
+            first_request: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+            linger: Duration::from_secs(1),
+            streams: 100,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! The admission webhook: pods in, patches out.
+//!
+//! [`router`] is served over TLS by `server`; each request goes through `body` (bounded bytes), `review` (what is asked), `admit` (the
+//! decision, by the crate `template`) and back. Whatever comes in, a client that speaks HTTP gets an HTTP answer, and one that sends
+//! JSON to `/inject` gets an AdmissionReview.
+//!
+//! ```text
+//! POST /inject ─► body::read ─► review::decode ─► admit::decide ─► Answer::to_json
+//!                 413, 400, 415   denial            patch, pass, denial
+//! ```
+
+mod admit;
+pub mod body;
+pub mod review;
+pub mod tls;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Path, Request, State},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use runtime::readiness::Readiness;
+use template::environment;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::{files::Live, metrics::Injection as Metrics, monitoring};
+use body::{BodyError, Budget};
+use review::{Answer, Verdict};
+
+/// What the webhook works with.
+#[derive(Clone)]
+pub struct Webhook {
+    /// The injection configuration, read once per request.
+    pub configuration: Live<template::Config>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+#[derive(Clone)]
+struct Shared {
+    webhook: Arc<Webhook>,
+    budget: Budget,
+}
+
+/// Why a request is answered without a review.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("the content type is `{}`, send application/json", found.as_deref().unwrap_or_default())]
+    ContentType { found: Option<String> },
+}
+
+/// `POST /inject`, `POST /inject/KEY/VALUE/…` and `GET /ready`.
+pub fn router(webhook: Webhook, readiness: Readiness) -> Router {
+    let shared = Shared {
+        webhook: Arc::new(webhook),
+        budget: Budget::default(),
+    };
+    Router::new()
+        .route("/inject", post(inject))
+        .route("/inject/", post(inject))
+        .route("/inject/{*parameters}", post(inject_with))
+        .with_state(shared)
+        .route("/ready", get(monitoring::ready).with_state(readiness))
+}
+
+async fn inject(State(shared): State<Shared>, request: Request) -> Response {
+    respond(&shared, &BTreeMap::new(), request).await
+}
+
+async fn inject_with(
+    State(shared): State<Shared>,
+    Path(parameters): Path<String>,
+    request: Request,
+) -> Response {
+    respond(
+        &shared,
+        &environment::from_path(&format!("/inject/{parameters}")),
+        request,
+    )
+    .await
+}
+
+async fn respond(
+    shared: &Shared,
+    environment: &BTreeMap<String, String>,
+    request: Request,
+) -> Response {
+    let metrics = &shared.webhook.metrics;
+    metrics.requested();
+    let (head, body) = request.into_parts();
+    let bytes = match body::read(&head.headers, body, &shared.budget).await {
+        Ok(bytes) => bytes,
+        Err(error) => return refuse(metrics, &Refusal::Body(error)),
+    };
+    if let Err(refusal) = check_content_type(&head.headers) {
+        return refuse(metrics, &refusal);
+    }
+    // From here on it is all computation: a millisecond on this thread costs less than handing the pod to another.
+    let begin = Instant::now();
+    let answer = match review::decode(&bytes) {
+        Ok(admission) => {
+            drop(bytes);
+            admit::decide(&shared.webhook.configuration.load(), admission, environment)
+        }
+        Err(answer) => *answer,
+    };
+    record(metrics, &answer);
+    let json = answer.to_json();
+    metrics.took(begin.elapsed());
+    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+}
+
+fn refuse(metrics: &Metrics, refusal: &Refusal) -> Response {
+    metrics.failed();
+    debug!(error = %refusal, "request refused");
+    let status = match refusal {
+        Refusal::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::Body(BodyError::Slow) => StatusCode::REQUEST_TIMEOUT,
+        Refusal::Body(BodyError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Body(BodyError::Empty | BodyError::Broken) => StatusCode::BAD_REQUEST,
+        Refusal::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    };
+    (status, format!("{refusal}\n")).into_response()
+}
+
+fn record(metrics: &Metrics, answer: &Answer) {
+    // Quoted, because nobody has checked yet what names and annotations hold.
+    let (pod, uid) = (answer.envelope.subject(), answer.envelope.uid());
+    match &answer.verdict {
+        Verdict::Patch(_) => {
+            debug!(?pod, ?uid, "pod injected");
+            metrics.injected();
+        }
+        Verdict::Pass(reason) => {
+            info!(?pod, ?uid, reason, "pod not injected");
+            metrics.skipped(reason);
+        }
+        Verdict::Deny(denial) => {
+            warn!(?pod, ?uid, error = ?denial.message, "request denied");
+            metrics.failed();
+        }
+    }
+}
+
+/// `application/json`, with or without parameters.
+fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let found = headers.get(header::CONTENT_TYPE);
+    if found.is_some_and(is_json) {
+        return Ok(());
+    }
+    Err(Refusal::ContentType {
+        found: found.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+    })
+}
+
+fn is_json(value: &HeaderValue) -> bool {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b';')
+        .next()
+        .is_some_and(|essence| {
+            essence
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"application/json")
+        })
+}
