@@ -1,7 +1,24 @@
 //! The sidecar: data plane, readiness, probes and metrics.
 //!
-//! `main` parses the arguments and hands over to [`cli::run`]; [`app`] wires the parts of the proxy together.
+//! `main` hands the command line to [`cli::run`]; [`app`] wires the parts of the proxy together.
 //! The data plane runs on worker threads of its own, everything else on one housekeeping thread.
+//!
+//! ```text
+//! args ─► config ─► app ─┬─► data_plane   15001, 15006, 15021   worker threads
+//!                        ├─► status       15020, 15090          housekeeping thread
+//!                        └─► ending       signals, /drain, /quitquitquit
+//! cli ─► wait, request, init                                    without a proxy
+//! ```
 
+pub mod app;
+pub mod args;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod data_plane;
+pub mod init;
 pub mod pod_info;
+pub mod request;
+pub mod status;
+pub mod wait;
 pub mod workload;

@@ -12,6 +12,7 @@ pub mod annotations;
 pub mod chains;
 pub mod env;
 pub mod exit;
+pub mod headers;
 pub mod ids;
 pub mod labels;
 pub mod net;

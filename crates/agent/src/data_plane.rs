@@ -1,0 +1,399 @@
+//! The data plane: every captured connection, from its acceptance to its last byte.
+//!
+//! [`start`] binds the listeners and starts the workers; [`DataPlane`] is the handle by which the rest of the agent drains, watches and
+//! reads it. Workers share nothing that one of them writes on the way of a request, and no byte is dialled back into the proxy.
+//!
+//! ```text
+//!            worker (thread)
+//! 15001 ──► outbound ─┐                    ┌─► http1 ──► exchange ─┐
+//! 15006 ──► inbound ──┴─► captured: detect ┤                       ├──► pool, net::connect ──► upstream
+//! 15021 ──► readiness ─────────────────────┴─► tcp ──► pump ───────┘
+//!                                   counts ──► telemetry ──► Collector      (read by other threads)
+//!                                   lines ───► access_log ──► Reader
+//! ```
+
+mod access_log;
+mod captured;
+mod connections;
+mod detect;
+mod error;
+mod http1;
+mod inbound;
+mod net;
+mod outbound;
+mod pool;
+mod readiness;
+mod tcp;
+mod telemetry;
+mod worker;
+
+use std::{
+    future::poll_fn,
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    sync::Arc,
+    task::Poll,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{oneshot, watch};
+
+pub use access_log::{Format, Reader as AccessLogReader};
+pub use error::StartError;
+pub use net::original_destination::Capture;
+pub use telemetry::Collector;
+
+use captured::Role;
+use telemetry::Shared;
+use worker::{Order, Parts, Phase};
+
+use crate::workload::Workload;
+
+/// Settings of the data plane.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Number of worker threads.
+    pub workers: NonZeroUsize,
+    /// Where captured calls of the workload arrive. Like the other two, `[::]` takes IPv4 as well, port 0 lets the kernel choose.
+    pub outbound: SocketAddr,
+    /// Where captured calls to the workload arrive.
+    pub inbound: SocketAddr,
+    /// Where readiness is asked for.
+    pub readiness: SocketAddr,
+    /// The status server, which knows whether the agent is ready.
+    pub status: SocketAddr,
+    /// How the original destination of outbound connections becomes known. Default: by netfilter.
+    pub outbound_capture: Capture,
+    /// The same for inbound connections.
+    pub inbound_capture: Capture,
+    /// Ports that are never dialled, at any address, besides those of the two capture listeners: other names of the proxy itself.
+    /// Default: 15001 and 15006.
+    pub reserved_ports: Vec<u16>,
+    /// What becomes of outbound connections to destinations that the mesh does not know. Default: allowed.
+    pub outbound_policy: OutboundPolicy,
+    /// How long a client may be silent before its server is asked to speak first. Default 100 ms: more than any client needs that speaks
+    /// first, and an unnoticed delay once a connection for a server that does.
+    pub detect_timeout: Duration,
+    /// How long an upstream may take to accept a connection. Default 10 s, as Istio (`pkg/config/mesh`).
+    pub connect_timeout: Duration,
+    /// How long the head of a request may take from its first byte. Default 60 s, as nginx (`client_header_timeout`).
+    pub head_timeout: Duration,
+    /// How long an HTTP connection may be without a request, and a request without progress. Default 1 h, as Envoy.
+    pub idle_timeout: Duration,
+    /// How long an opaque connection may be without a byte. Default 1 h, as Envoy.
+    pub tcp_idle_timeout: Duration,
+    /// How long an upstream connection may wait for another request. Default 30 s: half of what common servers allow, so that the race
+    /// with their closing is rare; what loses it is sent again.
+    pub pool_timeout: Duration,
+    /// Bounds of what peers can make the proxy hold.
+    pub limits: Limits,
+    /// The access log's format; `None` writes none and costs nothing. Default: none.
+    pub access_log: Option<Format>,
+    /// Who the workload is, for metrics.
+    pub workload: Workload,
+}
+
+/// Bounds of what peers can make the proxy hold, for each worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Open connections of each listener; further ones are reset. Default 16384, at most about 1 GB if every one of them holds a
+    /// large buffer in both directions, and about 20 MB while they are idle.
+    pub connections: usize,
+    /// Bytes of a head, of requests and answers alike. Default 64 KiB, a little above Envoy's 60 KiB.
+    pub head_bytes: usize,
+    /// Idle connections to one upstream. Default 512.
+    pub idle_per_upstream: usize,
+    /// Idle connections to all upstreams. Default 1024.
+    pub idle_total: usize,
+}
+
+/// What becomes of outbound connections to destinations that the mesh does not know (Istio's `outboundTrafficPolicy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutboundPolicy {
+    /// They go where they were meant to go.
+    #[default]
+    AllowAny,
+    /// HTTP is answered with 502, anything else is reset.
+    RegistryOnly,
+}
+
+/// What requests are decided by. Immutable; a change is a new one.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) outbound_policy: OutboundPolicy,
+}
+
+/// Addresses that the listeners have got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Outbound capture.
+    pub outbound: SocketAddr,
+    /// Inbound capture.
+    pub inbound: SocketAddr,
+    /// Readiness.
+    pub readiness: SocketAddr,
+}
+
+/// The running data plane. Dropping it stops the workers at once and cuts their connections.
+#[derive(Debug)]
+pub struct DataPlane {
+    orders: watch::Sender<Order>,
+    workers: Vec<Handle>,
+    shared: Arc<[Arc<Shared>]>,
+    workload: Arc<Workload>,
+    addresses: Addresses,
+    access_log: Option<AccessLogReader>,
+}
+
+/// A worker, seen from outside.
+#[derive(Debug)]
+struct Handle {
+    thread: thread::JoinHandle<()>,
+    ended: oneshot::Receiver<usize>,
+}
+
+/// How [`DataPlane::join`] came to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Joined {
+    /// Connections that were still open at the deadline, and were cut.
+    pub cut: usize,
+    /// Workers that had died before.
+    pub lost: usize,
+}
+
+/// Starts the data plane; when this returns, every listener is open and every worker serves.
+///
+/// # Errors
+/// When an address cannot be bound or a thread cannot be started; then nothing is left behind.
+pub fn start(config: Config) -> Result<DataPlane, StartError> {
+    let (addresses, listeners) = bind(&config)?;
+    let guarded: Arc<[u16]> = [addresses.outbound.port(), addresses.inbound.port()]
+        .into_iter()
+        .chain(config.reserved_ports.iter().copied())
+        .collect();
+    let (logs, access_log) = match config.access_log {
+        Some(format) => {
+            let (logs, reader) = access_log::channel(format, config.workers.get());
+            (logs, Some(reader))
+        }
+        None => (Vec::new(), None),
+    };
+    let shared: Arc<[Arc<Shared>]> = listeners.iter().map(|_| Arc::default()).collect();
+    let snapshot = Arc::new(Snapshot {
+        outbound_policy: config.outbound_policy,
+    });
+    let config = Arc::new(config);
+    let mut data_plane = DataPlane {
+        orders: watch::Sender::default(),
+        workers: Vec::new(),
+        shared: Arc::clone(&shared),
+        workload: Arc::new(config.workload.clone()),
+        addresses,
+        access_log,
+    };
+    let mut logs = logs.into_iter();
+    for (index, (listeners, shared)) in listeners.into_iter().zip(shared.iter()).enumerate() {
+        let (begun, has_begun) = oneshot::channel();
+        let (ended, has_ended) = oneshot::channel();
+        let parts = Parts {
+            config: Arc::clone(&config),
+            snapshot: Arc::clone(&snapshot),
+            shared: Arc::clone(shared),
+            log: logs.next(),
+            listeners,
+            guarded: Arc::clone(&guarded),
+            orders: data_plane.orders.subscribe(),
+            begun,
+            ended,
+        };
+        data_plane
+            .workers
+            .push(Handle::spawn(index, parts, has_ended)?);
+        match has_begun.blocking_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(source)) => return Err(StartError::Worker { index, source }),
+            Err(_) => return Err(StartError::WorkerLost { index }),
+        }
+    }
+    Ok(data_plane)
+}
+
+/// One listener of each kind for every worker.
+type Listeners = Vec<Vec<(Role, TcpListener)>>;
+
+fn bind(config: &Config) -> Result<(Addresses, Listeners), StartError> {
+    let mut of_workers: Listeners = (0..config.workers.get()).map(|_| Vec::new()).collect();
+    let mut bind = |role, address, purpose| {
+        let failed = |source| StartError::Listen {
+            address,
+            purpose,
+            source,
+        };
+        let listeners = net::listen::listen(address, config.workers).map_err(failed)?;
+        let mut bound = address;
+        for (worker, listener) in of_workers.iter_mut().zip(listeners) {
+            bound = listener.local_addr().map_err(failed)?;
+            worker.push((role, listener));
+        }
+        Ok(bound)
+    };
+    let addresses = Addresses {
+        outbound: bind(
+            Role::Outbound,
+            config.outbound,
+            "captured outbound connections",
+        )?,
+        inbound: bind(
+            Role::Inbound,
+            config.inbound,
+            "captured inbound connections",
+        )?,
+        readiness: bind(Role::Readiness, config.readiness, "readiness probes")?,
+    };
+    Ok((addresses, of_workers))
+}
+
+// === impl Config ===
+
+impl Config {
+    /// One worker with the defaults that the fields state.
+    #[must_use]
+    pub fn new(
+        outbound: SocketAddr,
+        inbound: SocketAddr,
+        readiness: SocketAddr,
+        status: SocketAddr,
+    ) -> Self {
+        Self {
+            workers: NonZeroUsize::MIN,
+            outbound,
+            inbound,
+            readiness,
+            status,
+            outbound_capture: Capture::Redirect,
+            inbound_capture: Capture::Redirect,
+            reserved_ports: vec![contract::ports::OUTBOUND, contract::ports::INBOUND],
+            outbound_policy: OutboundPolicy::AllowAny,
+            detect_timeout: Duration::from_millis(100),
+            connect_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(3600),
+            tcp_idle_timeout: Duration::from_secs(3600),
+            pool_timeout: Duration::from_secs(30),
+            limits: Limits::default(),
+            access_log: None,
+            workload: Workload::default(),
+        }
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            head_bytes: 64 * 1024,
+            idle_per_upstream: 512,
+            idle_total: 1024,
+        }
+    }
+}
+
+// === impl DataPlane ===
+
+impl DataPlane {
+    /// Where the data plane listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The metrics, to be registered once; reading them disturbs nobody.
+    #[must_use]
+    pub fn collector(&self) -> Collector {
+        Collector::new(Arc::clone(&self.workload), Arc::clone(&self.shared))
+    }
+
+    /// The access log, to be written by another thread; `None` if there is none or it was taken already.
+    pub fn access_log(&mut self) -> Option<AccessLogReader> {
+        self.access_log.take()
+    }
+
+    /// How many captured connections are open, idle ones included.
+    #[must_use]
+    pub fn active_connections(&self) -> usize {
+        let open: u64 = self.shared.iter().map(|worker| worker.active()).sum();
+        usize::try_from(open).unwrap_or(usize::MAX)
+    }
+
+    /// Lets inbound connections end with the request at hand and closes the idle ones. New ones are still accepted, and serve one
+    /// request each. Outbound connections go on as before.
+    pub fn drain(&self) {
+        self.orders.send_modify(|order| {
+            if order.phase == Phase::Running {
+                order.phase = Phase::Draining;
+            }
+        });
+    }
+
+    /// Ready when a worker has ended though nobody has asked it to, which is a defect: its share of connections is not served any more.
+    pub async fn worker_lost(&mut self) {
+        poll_fn(|cx| {
+            let lost = self.workers.iter_mut().any(|worker| {
+                worker.ended.is_terminated()
+                    || Future::poll(std::pin::Pin::new(&mut worker.ended), cx).is_ready()
+            });
+            if lost { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Accepts nothing more, lets every connection end with the request at hand, and cuts what is left after `limit`.
+    ///
+    /// Dropping the future stops the workers at once.
+    pub async fn join(mut self, limit: Duration) -> Joined {
+        let deadline = Instant::now().checked_add(limit);
+        self.orders.send_replace(Order {
+            phase: Phase::Stopping,
+            deadline,
+        });
+        let mut joined = Joined::default();
+        for worker in std::mem::take(&mut self.workers) {
+            let cut = if worker.ended.is_terminated() {
+                None
+            } else {
+                worker.ended.await.ok()
+            };
+            match cut {
+                Some(cut) => joined.cut += cut,
+                None => joined.lost += 1,
+            }
+            // Telling the end was the last thing that the thread had to do.
+            if worker.thread.join().is_err() {
+                tracing::error!("a worker of the data plane panicked");
+            }
+        }
+        joined
+    }
+}
+
+// === impl Handle ===
+
+impl Handle {
+    fn spawn(
+        index: usize,
+        parts: Parts,
+        ended: oneshot::Receiver<usize>,
+    ) -> Result<Self, StartError> {
+        let thread = thread::Builder::new()
+            .name(format!("data-plane-{index}"))
+            .spawn(move || worker::run(parts))
+            .map_err(|source| StartError::Worker { index, source })?;
+        Ok(Self { thread, ended })
+    }
+}

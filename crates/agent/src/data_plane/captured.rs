@@ -1,0 +1,281 @@
+//! A captured connection from its acceptance to its protocol.
+//!
+//! [`serve`] is where inbound and outbound meet after each has found the original destination: it finds out what the client speaks and
+//! hands over to [`http1`] or [`tcp`]. A client that says nothing may be waiting for its server; then the upstream is dialled, and
+//! whoever speaks first decides. [`Connection`] is what every layer below knows of the connection.
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    rc::Rc,
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use super::{
+    access_log::Cluster,
+    connections::Slot,
+    detect::{Detection, detect},
+    error::Failure,
+    http1::{self, Request},
+    inbound,
+    net::{OriginalDestination, Peer, Size, Stream, connect},
+    outbound,
+    pool::{self, Upstream},
+    readiness, tcp,
+    telemetry::{Reporter, Service},
+    worker::{Phase, Worker},
+};
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The workload's own calls.
+    Outbound,
+    /// Calls to the workload.
+    Inbound,
+    /// Probes of the kubelet.
+    Readiness,
+}
+
+/// A client's connection and where it belongs.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    worker: Rc<Worker>,
+    slot: Slot,
+    role: Role,
+    destination: OriginalDestination,
+    peer: Peer,
+}
+
+/// What routing says about a request or a connection.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// It goes there.
+    Forward(Target),
+    /// It goes nowhere; the service is the one that it is counted under.
+    Refuse(Service, Failure),
+}
+
+/// Where a request or a connection goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) key: pool::Key,
+    pub(crate) service: Service,
+}
+
+/// What a client turned out to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    Http1,
+    /// Anything else, or the upstream spoke first.
+    Opaque,
+    /// Nothing within the time.
+    Silence,
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// A connection that was accepted.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        slot: Slot,
+        role: Role,
+        destination: OriginalDestination,
+        peer: Peer,
+    ) -> Self {
+        Self {
+            worker,
+            slot,
+            role,
+            destination,
+            peer,
+        }
+    }
+
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    pub(crate) fn destination(&self) -> SocketAddr {
+        self.destination.0
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer.0
+    }
+
+    /// Whether no request is read any more after the one at hand.
+    ///
+    /// A drain ends inbound connections only: the application's own calls must go on until it has ended, too.
+    pub(crate) fn is_closing(&self) -> bool {
+        match self.worker.phase() {
+            Phase::Running => false,
+            Phase::Draining => self.role == Role::Inbound,
+            Phase::Stopping => true,
+        }
+    }
+
+    /// Which side of the traffic metrics and log are told about; `None` for what is no traffic of the workload.
+    pub(crate) fn reporter(&self) -> Option<Reporter> {
+        match self.role {
+            Role::Outbound => Some(Reporter::Source),
+            Role::Inbound => Some(Reporter::Destination),
+            Role::Readiness => None,
+        }
+    }
+
+    /// Whether a line is written for it.
+    pub(crate) fn logs(&self) -> bool {
+        self.role != Role::Readiness && self.worker.has_log()
+    }
+
+    /// What the connection is counted under while nothing else is known.
+    pub(crate) fn service(&self) -> Service {
+        match self.role {
+            Role::Outbound => Service::Passthrough,
+            Role::Inbound | Role::Readiness => Service::InboundPassthrough,
+        }
+    }
+
+    /// The upstream's name in the access log.
+    pub(crate) fn cluster(&self, service: Service) -> Cluster {
+        match self.role {
+            Role::Outbound => Cluster::Named(service.as_str()),
+            Role::Inbound | Role::Readiness => Cluster::Inbound(self.destination().port()),
+        }
+    }
+
+    /// The route's name in the access log, as Istio calls the ones that match everything.
+    pub(crate) fn route_name(&self, service: Service) -> &'static str {
+        match (self.role, service) {
+            (Role::Outbound, Service::BlackHole) => "block_all",
+            (Role::Outbound, _) => "allow_any",
+            (Role::Inbound | Role::Readiness, _) => "default",
+        }
+    }
+
+    /// Where a request goes; `target` is its request target.
+    pub(crate) fn route(&self, request: &Request, target: &[u8]) -> Decision {
+        match self.role {
+            Role::Readiness => readiness::route(self.destination, request, target),
+            Role::Outbound | Role::Inbound => self.route_tcp(),
+        }
+    }
+
+    /// Where an opaque connection goes.
+    pub(crate) fn route_tcp(&self) -> Decision {
+        match self.role {
+            Role::Outbound => outbound::route(self.worker.snapshot(), self.destination),
+            Role::Inbound | Role::Readiness => inbound::route(self.destination),
+        }
+    }
+
+    /// A connection to `target`: an idle one if `pooled` and there is one, else a new one.
+    pub(crate) async fn upstream(
+        &self,
+        target: &Target,
+        pooled: bool,
+    ) -> Result<Upstream, Failure> {
+        let idle = if pooled {
+            self.worker.pool.take(&target.key)
+        } else {
+            None
+        };
+        if let Some(upstream) = idle {
+            return Ok(upstream);
+        }
+        let limit = self.worker.config.connect_timeout;
+        let stream = connect(target.key.address, target.key.source, limit).await?;
+        let local = self.logs().then(|| stream.local_address()).flatten();
+        Ok(Upstream {
+            stream,
+            key: target.key,
+            local,
+            reused: false,
+        })
+    }
+}
+
+/// Serves a connection whose original destination is known and not the proxy itself.
+pub(crate) async fn serve(connection: &Connection, mut stream: Stream) {
+    let mut first = Vec::new();
+    let limit = connection.worker().config.detect_timeout;
+    match listen(connection, &mut stream, &mut first, limit).await {
+        Spoken::Http1 => http1::serve(connection, stream, first, None).await,
+        Spoken::Opaque => tcp::serve(connection, stream, first, None).await,
+        Spoken::Silence => serve_silent(connection, stream, first).await,
+    }
+}
+
+/// Serves a client that has said nothing yet.
+async fn serve_silent(connection: &Connection, mut stream: Stream, mut first: Vec<u8>) {
+    let target = match connection.route_tcp() {
+        Decision::Forward(target) => target,
+        Decision::Refuse(..) => return tcp::serve(connection, stream, first, None).await,
+    };
+    let Ok(upstream) = connection.upstream(&target, false).await else {
+        // Dialled again and reported there; a host that is down costs a silent client one more attempt.
+        return tcp::serve(connection, stream, first, None).await;
+    };
+    connection
+        .slot()
+        .expire_after(connection.worker().timeouts.tcp_idle);
+    let client_spoke = poll_fn(|cx| {
+        if upstream.stream.poll_readable(cx).is_ready()
+            || connection.slot().poll_expired(cx).is_ready()
+        {
+            return Poll::Ready(false);
+        }
+        stream.poll_readable(cx).map(|_| true)
+    })
+    .await;
+    let limit = connection.worker().config.detect_timeout;
+    if client_spoke && listen(connection, &mut stream, &mut first, limit).await == Spoken::Http1 {
+        return http1::serve(connection, stream, first, Some(upstream)).await;
+    }
+    tcp::serve(connection, stream, first, Some(upstream)).await;
+}
+
+/// Reads until the protocol is clear or `limit` is over.
+async fn listen(
+    connection: &Connection,
+    stream: &mut Stream,
+    first: &mut Vec<u8>,
+    limit: Duration,
+) -> Spoken {
+    let buffers = &connection.worker().buffers;
+    let listening = poll_fn(|cx| {
+        loop {
+            if ready!(stream.poll_readable(cx)).is_err() {
+                return Poll::Ready(Spoken::Opaque);
+            }
+            if first.capacity() == 0 {
+                *first = buffers.take(Size::Small);
+            }
+            match ready!(stream.poll_read(cx, first)) {
+                Ok(n) if n > 0 => {}
+                // The end, or a request line that fills the buffer: the HTTP parser has the better answer to the latter.
+                Ok(_) | Err(_) if first.len() == first.capacity() => {
+                    return Poll::Ready(Spoken::Http1);
+                }
+                Ok(_) | Err(_) => return Poll::Ready(Spoken::Opaque),
+            }
+            match detect(first) {
+                Detection::Http1 => return Poll::Ready(Spoken::Http1),
+                Detection::Opaque => return Poll::Ready(Spoken::Opaque),
+                Detection::NeedMore => {}
+            }
+        }
+    });
+    match tokio::time::timeout(limit, listening).await {
+        Ok(spoken) => spoken,
+        Err(_elapsed) if first.is_empty() => Spoken::Silence,
+        Err(_elapsed) => Spoken::Opaque,
+    }
+}

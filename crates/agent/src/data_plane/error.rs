@@ -1,0 +1,206 @@
+//! What goes wrong on the data plane, and how each audience is told.
+//!
+//! [`StartError`] is for whoever starts the data plane. [`Failure`] is the one classification of everything that can happen to a
+//! request or a connection; status, response flag, code and text all follow from it, so log, metrics and answer cannot disagree.
+
+use std::{fmt, io, net::SocketAddr};
+
+use super::http1::{BodyError, HeadError};
+
+/// Why the data plane could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener could not be opened, most often because something else has the port.
+    #[error("could not listen on {address} for {purpose}; is another program using this port?")]
+    Listen {
+        /// The address as configured.
+        address: SocketAddr,
+        /// What the listener is for, `outbound capture`.
+        purpose: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A worker's thread or its event loop could not be made.
+    #[error("could not start data plane worker {index}")]
+    Worker {
+        /// Counted from 0.
+        index: usize,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A worker's thread ended while it was starting.
+    #[error("data plane worker {index} ended while it was starting")]
+    WorkerLost {
+        /// Counted from 0.
+        index: usize,
+    },
+}
+
+/// Envoy's response flags, as far as this proxy raises them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Flag {
+    /// Nothing went wrong here.
+    #[default]
+    None,
+    /// The upstream could not be reached.
+    UpstreamConnect,
+    /// The upstream ended the connection before its answer was complete.
+    UpstreamClosed,
+    /// The upstream broke the protocol.
+    UpstreamProtocol,
+    /// There is nowhere to send it.
+    NoUpstream,
+    /// The client broke the protocol.
+    DownstreamProtocol,
+    /// The client went away.
+    DownstreamClosed,
+    /// Nothing moved for too long.
+    Idle,
+}
+
+/// What went wrong with a request or a connection.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The upstream refused the connection or is not there.
+    Connect(io::Error),
+    /// The upstream did not take the connection in time.
+    ConnectTimeout,
+    /// The upstream closed or reset before it answered.
+    UpstreamClosed,
+    /// The upstream's answer ended in the middle.
+    UpstreamTruncated,
+    /// The upstream's answer cannot be passed on safely.
+    UpstreamHead(HeadError),
+    /// The framing of the upstream's body is broken.
+    UpstreamBody(BodyError),
+    /// The upstream switched protocols though nobody asked.
+    UnaskedUpgrade,
+    /// The request cannot be passed on safely.
+    RequestHead(HeadError),
+    /// The framing of the request's body is broken.
+    RequestBody(BodyError),
+    /// The client went away before it was served.
+    ClientClosed,
+    /// The head of the request did not arrive in time.
+    HeadTimeout,
+    /// Nothing moved in either direction for too long.
+    IdleTimeout,
+    /// Policy has no place for this destination.
+    NoRoute,
+    /// The path is not served here.
+    NotFound,
+    /// The proxy is stopping and the deadline has passed, or its task was dropped.
+    Cancelled,
+}
+
+// === impl Flag ===
+
+impl Flag {
+    /// Envoy's abbreviation; `-` for none.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "-",
+            Self::UpstreamConnect => "UF",
+            Self::UpstreamClosed => "UC",
+            Self::UpstreamProtocol => "UPE",
+            Self::NoUpstream => "UH",
+            Self::DownstreamProtocol => "DPE",
+            Self::DownstreamClosed => "DC",
+            Self::Idle => "SI",
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// The response flag of log and metrics.
+    pub(crate) fn flag(&self) -> Flag {
+        match self {
+            Self::Connect(_) | Self::ConnectTimeout => Flag::UpstreamConnect,
+            Self::UpstreamClosed | Self::UpstreamTruncated => Flag::UpstreamClosed,
+            Self::UpstreamHead(_) | Self::UpstreamBody(_) | Self::UnaskedUpgrade => {
+                Flag::UpstreamProtocol
+            }
+            Self::RequestHead(_) | Self::RequestBody(_) => Flag::DownstreamProtocol,
+            Self::ClientClosed | Self::Cancelled => Flag::DownstreamClosed,
+            Self::HeadTimeout | Self::IdleTimeout => Flag::Idle,
+            Self::NoRoute => Flag::NoUpstream,
+            Self::NotFound => Flag::None,
+        }
+    }
+
+    /// The machine-readable reason, sent as `x-mesh-error` and logged as response code details.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::UpstreamClosed => "upstream_closed",
+            Self::UpstreamTruncated => "upstream_truncated",
+            Self::UpstreamHead(_) => "upstream_bad_head",
+            Self::UpstreamBody(_) => "upstream_bad_body",
+            Self::UnaskedUpgrade => "upstream_unasked_upgrade",
+            Self::RequestHead(HeadError::TooLarge | HeadError::TooManyFields) => {
+                "request_head_too_large"
+            }
+            Self::RequestHead(_) => "request_bad_head",
+            Self::RequestBody(_) => "request_bad_body",
+            Self::ClientClosed => "client_closed",
+            Self::HeadTimeout => "request_head_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::NoRoute => "no_route",
+            Self::NotFound => "not_found",
+            Self::Cancelled => "proxy_stopped",
+        }
+    }
+
+    /// The HTTP status of the proxy's own answer.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::RequestHead(HeadError::TooLarge | HeadError::TooManyFields) => 431,
+            Self::RequestHead(HeadError::Version) => 505,
+            Self::RequestHead(_) | Self::RequestBody(_) | Self::ClientClosed => 400,
+            Self::NotFound => 404,
+            Self::HeadTimeout => 408,
+            Self::UpstreamHead(_)
+            | Self::UpstreamBody(_)
+            | Self::UnaskedUpgrade
+            | Self::NoRoute
+            | Self::UpstreamTruncated => 502,
+            Self::Connect(_) | Self::ConnectTimeout | Self::UpstreamClosed | Self::Cancelled => 503,
+            Self::IdleTimeout => 504,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    /// One sentence for whoever reads the body of the proxy's own answer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "could not connect to the upstream: {error}"),
+            Self::ConnectTimeout => f.write_str("the upstream did not take the connection in time"),
+            Self::UpstreamClosed => {
+                f.write_str("the upstream closed the connection before it answered")
+            }
+            Self::UpstreamTruncated => f.write_str("the upstream's answer ended in the middle"),
+            Self::UpstreamHead(error) => write!(f, "the upstream's answer is malformed: {error}"),
+            Self::UpstreamBody(error) => {
+                write!(f, "the body of the upstream's answer is malformed: {error}")
+            }
+            Self::UnaskedUpgrade => {
+                f.write_str("the upstream switched protocols without being asked")
+            }
+            Self::RequestHead(error) => write!(f, "the request is malformed: {error}"),
+            Self::RequestBody(error) => write!(f, "the request's body is malformed: {error}"),
+            Self::ClientClosed => f.write_str("the client went away"),
+            Self::HeadTimeout => f.write_str("the head of the request did not arrive in time"),
+            Self::IdleTimeout => f.write_str("nothing moved on the connection for too long"),
+            Self::NoRoute => {
+                f.write_str("the mesh's outbound policy does not allow this destination")
+            }
+            Self::NotFound => f.write_str("this path is not served here"),
+            Self::Cancelled => f.write_str("the proxy stopped"),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! HTTP/1 connections: one request after the other, each routed on its own.
+//!
+//! [`serve`] owns a client's connection. It reads a head, asks for the route, takes an upstream connection from the pool or dials one,
+//! and lets an [`exchange`] carry the bytes; what was pipelined behind a request waits in the same buffer. Bytes are passed on
+//! unchanged, and nothing that two receivers could frame differently is passed on at all.
+
+mod body;
+mod exchange;
+mod head;
+mod input;
+mod record;
+mod reply;
+mod scan;
+
+pub(crate) use body::BodyError;
+pub(crate) use head::{HeadError, Request};
+
+use std::{future::poll_fn, time::Instant};
+
+use body::Body;
+use exchange::End;
+use input::{Input, Next};
+use record::Record;
+
+use super::{
+    captured::{Connection, Decision, Target},
+    error::Failure,
+    net::Stream,
+    pool::Upstream,
+    tcp,
+};
+
+/// What becomes of the client's connection after a request.
+enum After {
+    /// It may send another.
+    KeepAlive,
+    /// It is of no more use.
+    Close,
+    /// It is closed once the client has had time to read what was sent, although it may still be sending.
+    Linger,
+}
+
+/// Serves every request of a connection.
+///
+/// `first` holds what was already read; `dialled` is a connection to the upstream that protocol detection had to open.
+pub(crate) async fn serve(
+    connection: &Connection,
+    mut downstream: Stream,
+    first: Vec<u8>,
+    dialled: Option<Upstream>,
+) {
+    if let Some(upstream) = dialled {
+        connection.worker().pool.give(upstream, Instant::now());
+    }
+    let mut input = Input::new(first);
+    loop {
+        let after = match poll_fn(|cx| input.poll_next(cx, connection, &mut downstream)).await {
+            Next::End => return,
+            Next::Head(len) => request(connection, &mut downstream, &mut input, len).await,
+            Next::Refused(failure) => {
+                let mut record = Record::new(connection, input.take(), None);
+                reply::send(connection, &mut downstream, &mut record, failure).await;
+                After::Linger
+            }
+        };
+        match after {
+            After::KeepAlive if !connection.is_closing() => {}
+            After::KeepAlive | After::Close => return,
+            After::Linger => return reply::linger(connection, &mut downstream).await,
+        }
+    }
+}
+
+/// Serves the request whose head takes the first `len` bytes of `input`.
+async fn request(
+    connection: &Connection,
+    downstream: &mut Stream,
+    input: &mut Input,
+    len: usize,
+) -> After {
+    let buffer = input.take();
+    let parsed = head::parse_request(buffer.get(..len).unwrap_or_default());
+    let mut record = Record::new(connection, buffer, parsed.as_ref().ok());
+    let ready = parsed.map_err(Failure::RequestHead).and_then(|head| {
+        let mut body = Body::new(head.length);
+        let rest = record.buffer.get(len..).unwrap_or_default();
+        let seen = body.advance(rest).map_err(Failure::RequestBody)?;
+        record.request_bytes = seen.content;
+        record.end = len + seen.consumed;
+        Ok((head, body))
+    });
+    let (head, body) = match ready {
+        Ok(ready) => ready,
+        Err(failure) => {
+            reply::send(connection, downstream, &mut record, failure).await;
+            return After::Linger;
+        }
+    };
+    let target = match connection.route(&head, record.text(head.target)) {
+        Decision::Forward(target) => target,
+        Decision::Refuse(service, failure) => {
+            record.service = service;
+            return refuse(connection, downstream, record, input, failure, body).await;
+        }
+    };
+    record.service = target.service;
+    match forward(connection, downstream, &mut record, &head, body, target).await {
+        Ok(after) => {
+            input.put_back(connection, record.finish());
+            after
+        }
+        Err(failure) => refuse(connection, downstream, record, input, failure, body).await,
+    }
+}
+
+/// Answers a request in the upstream's place. The connection stays open where the whole request was read.
+async fn refuse(
+    connection: &Connection,
+    downstream: &mut Stream,
+    mut record: Record<'_>,
+    input: &mut Input,
+    failure: Failure,
+    body: Body,
+) -> After {
+    record.keep_alive &= body.is_done() && !matches!(failure, Failure::RequestBody(_));
+    let keep_alive = record.keep_alive;
+    let sent = reply::send(connection, downstream, &mut record, failure).await;
+    input.put_back(connection, record.finish());
+    match (sent, keep_alive) {
+        (true, true) => After::KeepAlive,
+        (true, false) => After::Linger,
+        (false, _) => After::Close,
+    }
+}
+
+/// Carries a request to its target and the answer back; `Err` if the client has been told nothing yet.
+async fn forward(
+    connection: &Connection,
+    downstream: &mut Stream,
+    record: &mut Record<'_>,
+    head: &Request,
+    body: Body,
+    target: Target,
+) -> Result<After, Failure> {
+    let mut upstream = connection.upstream(&target, true).await?;
+    loop {
+        record.upstream(&upstream);
+        match exchange::run(connection, downstream, &mut upstream, record, head, body).await {
+            End::Complete {
+                reuse,
+                request_is_over,
+            } => {
+                if reuse {
+                    connection.worker().pool.give(upstream, record.ended());
+                }
+                return Ok(match (request_is_over, record.keep_alive) {
+                    (true, true) => After::KeepAlive,
+                    (true, false) => After::Close,
+                    (false, _) => After::Linger,
+                });
+            }
+            End::Tunnel(early) => {
+                let late = record.take_rest(connection);
+                let traffic = &record.traffic;
+                let ended = tcp::pump(
+                    connection,
+                    downstream,
+                    &mut upstream.stream,
+                    late,
+                    early,
+                    traffic,
+                );
+                if let Err(failure) = ended.await {
+                    record.fail(&failure);
+                }
+                return Ok(After::Close);
+            }
+            End::Silent { may_repeat: true } => {
+                upstream = connection.upstream(&target, false).await?;
+            }
+            End::Silent { may_repeat: false } => return Err(Failure::UpstreamClosed),
+            End::Failed(failure) => return Err(failure),
+            End::Aborted(failure) => {
+                record.fail(&failure);
+                return Ok(After::Close);
+            }
+        }
+    }
+}

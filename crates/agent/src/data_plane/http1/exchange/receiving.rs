@@ -1,0 +1,246 @@
+//! The answer's way: from the upstream to the client.
+
+use std::task::{Context, Poll};
+
+use super::{End, Exchange};
+use crate::data_plane::{
+    error::Failure,
+    http1::{
+        body::Body,
+        head::{self, Method},
+        scan::Scanner,
+    },
+    net::Size,
+};
+
+/// Where the answer stands.
+#[derive(Debug, Default)]
+pub(super) struct Receiving {
+    phase: Phase,
+    scanner: Scanner,
+    /// Bytes of the upstream. Those before `flushed` the client has, those before `followed` belong to the answer.
+    buffer: Vec<u8>,
+    flushed: usize,
+    followed: usize,
+    size: Size,
+    /// The upstream has said something.
+    has_begun: bool,
+    /// The upstream will take another request, as far as its head says.
+    persistent: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Waiting for the head, or the next one after an interim answer.
+    #[default]
+    Head,
+    Body(Body),
+    /// The head that switches protocols was the last of HTTP.
+    Switched,
+    /// Everything was passed on, but the client is still sending its request.
+    Over,
+}
+
+// === impl Receiving ===
+
+impl Receiving {
+    /// Whether the final answer has begun.
+    pub(super) fn has_answered(&self) -> bool {
+        self.phase != Phase::Head
+    }
+
+    /// Whether the answer was passed on.
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Whether the client would take the end of the connection for the end of the answer.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        matches!(self.phase, Phase::Body(body) if !body.is_done() && body.ends_with_connection())
+    }
+
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        (self.flushed, self.followed) = (0, 0);
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Whether all bytes are accounted for and the client has them.
+    fn is_empty(&self) -> bool {
+        self.flushed == self.buffer.len()
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange<'_, '_> {
+    /// Moves the answer. `Ok` when it has to wait.
+    pub(super) fn poll_receiving(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        loop {
+            if self.receiving.flushed < self.receiving.followed {
+                if self.flush(cx)?.is_pending() {
+                    return Ok(());
+                }
+                continue;
+            }
+            match self.receiving.phase {
+                Phase::Body(body) if body.is_done() => self.finish_answer()?,
+                Phase::Switched => {
+                    let early = self.receiving.flushed;
+                    return Err(End::Tunnel(self.receiving.buffer.split_off(early)));
+                }
+                _ => {}
+            }
+            if !self.receiving.is_empty() && self.follow()? {
+                continue;
+            }
+            if self.read_answer(cx)?.is_pending() {
+                return Ok(());
+            }
+            self.note_progress();
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        let receiving = &mut self.receiving;
+        let bytes = receiving.buffer.get(receiving.flushed..receiving.followed);
+        match self.downstream.poll_write(cx, bytes.unwrap_or_default()) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(n)) if n > 0 => {
+                receiving.flushed += n;
+                self.note_progress();
+                Ok(Poll::Ready(()))
+            }
+            Poll::Ready(_) => Err(End::Aborted(Failure::ClientClosed)),
+        }
+    }
+
+    /// Decides about bytes that were read; false if a head is still incomplete.
+    fn follow(&mut self) -> Result<bool, End> {
+        let receiving = &mut self.receiving;
+        let rest = receiving
+            .buffer
+            .get(receiving.followed..)
+            .unwrap_or_default();
+        match &mut receiving.phase {
+            Phase::Head => {
+                let limit = self.connection.worker().config.limits.head_bytes;
+                match receiving.scanner.find_end(rest, limit) {
+                    Ok(None) => Ok(false),
+                    Ok(Some(len)) => self.follow_head(len),
+                    Err(error) => Err(self.failure(Failure::UpstreamHead(error))),
+                }
+            }
+            Phase::Body(body) => match body.advance(rest) {
+                Ok(seen) => {
+                    receiving.followed += seen.consumed;
+                    self.record.response_bytes += seen.content;
+                    Ok(true)
+                }
+                Err(error) => Err(self.failure(Failure::UpstreamBody(error))),
+            },
+            // Bytes after the answer: whoever sends them is not trusted with another request.
+            Phase::Switched | Phase::Over => Err(self.complete()),
+        }
+    }
+
+    fn follow_head(&mut self, len: usize) -> Result<bool, End> {
+        let receiving = &mut self.receiving;
+        let start = receiving.followed;
+        let bytes = receiving.buffer.get(start..start + len).unwrap_or_default();
+        let answer = head::parse_response(bytes, self.head.method)
+            .map_err(|error| End::Failed(Failure::UpstreamHead(error)))?;
+        receiving.scanner = Scanner::default();
+        receiving.followed += len;
+        let tunnel = self.head.method == Method::Connect && matches!(answer.status, 200..=299);
+        match answer.status {
+            101 if !self.head.upgrade => return Err(End::Failed(Failure::UnaskedUpgrade)),
+            100 | 102..=199 => return Ok(true),
+            101 => receiving.phase = Phase::Switched,
+            _ if tunnel => receiving.phase = Phase::Switched,
+            _ => receiving.phase = Phase::Body(Body::new(answer.length)),
+        }
+        // A refused tunnel leaves open whose bytes come next.
+        let refused_tunnel = self.head.method == Method::Connect && !tunnel;
+        receiving.persistent = answer.persistent && !refused_tunnel;
+        self.record.answered(answer.status, receiving.persistent);
+        Ok(true)
+    }
+
+    /// The client has the whole answer.
+    fn finish_answer(&mut self) -> Result<(), End> {
+        let sending = &self.sending;
+        if sending.is_done() || sending.is_refused() || !self.receiving.persistent {
+            return Err(self.complete());
+        }
+        // An answer may come before the end of the request; the upstream still reads the rest.
+        self.receiving.phase = Phase::Over;
+        Ok(())
+    }
+
+    /// The end of an exchange whose answer was passed on.
+    pub(super) fn complete(&self) -> End {
+        End::Complete {
+            reuse: self.receiving.persistent
+                && self.receiving.is_empty()
+                && self.head.persistent
+                && self.sending.left_upstream_open(),
+            request_is_over: self.sending.is_done(),
+        }
+    }
+
+    fn read_answer(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        let buffers = &self.connection.worker().buffers;
+        let receiving = &mut self.receiving;
+        if self.upstream.stream.poll_readable(cx).is_pending() {
+            if receiving.is_empty() {
+                buffers.give(receiving.take_buffer());
+            }
+            return Ok(Poll::Pending);
+        }
+        if receiving.is_empty() {
+            receiving.buffer.clear();
+            if receiving.buffer.capacity() == 0 {
+                receiving.buffer = buffers.take(receiving.size);
+            }
+        } else {
+            receiving.buffer.drain(..receiving.flushed);
+            if receiving.buffer.len() == receiving.buffer.capacity() {
+                // A head that is still below its limit.
+                receiving.buffer.reserve(receiving.buffer.len());
+            }
+        }
+        (receiving.flushed, receiving.followed) = (0, 0);
+        let room = receiving.buffer.capacity() - receiving.buffer.len();
+        match self.upstream.stream.poll_read(cx, &mut receiving.buffer) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(n)) if n > 0 => {
+                receiving.has_begun = true;
+                receiving.size = Size::next(n == room);
+                Ok(Poll::Ready(()))
+            }
+            Poll::Ready(Ok(_)) => Err(self.upstream_ended(true)),
+            Poll::Ready(Err(_)) => Err(self.upstream_ended(false)),
+        }
+    }
+
+    /// The upstream has ended the connection, `properly` or by a reset.
+    fn upstream_ended(&mut self, properly: bool) -> End {
+        match self.receiving.phase {
+            Phase::Head if !self.receiving.has_begun => End::Silent {
+                may_repeat: self.upstream.reused
+                    && self.sending.can_repeat()
+                    && (self.head.may_repeat()
+                        || self.sending.nothing_sent()
+                        || self.upstream.stream.was_closed_before_use()),
+            },
+            Phase::Body(body) if properly && body.ends_with_connection() => self.complete(),
+            Phase::Over => End::Complete {
+                reuse: false,
+                request_is_over: false,
+            },
+            Phase::Head | Phase::Body(_) | Phase::Switched => {
+                self.failure(Failure::UpstreamTruncated)
+            }
+        }
+    }
+}

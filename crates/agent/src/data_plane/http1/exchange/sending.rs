@@ -1,0 +1,219 @@
+//! The request's way: from the client to the upstream.
+
+use std::task::{Context, Poll};
+
+use super::{End, Exchange};
+use crate::data_plane::{error::Failure, http1::body::Body, net::Size};
+
+/// Where the request stands.
+#[derive(Debug)]
+pub(super) struct Sending {
+    phase: Phase,
+    body: Body,
+    /// How much of the record's bytes, or of `buffer` later on, the upstream has taken.
+    sent: usize,
+    /// Body bytes that did not come with the head.
+    buffer: Vec<u8>,
+    /// Where the request ends in `buffer`.
+    end: usize,
+    size: Size,
+    /// The client has ended its direction.
+    client_ended: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Sending what the record holds; nothing else has been read.
+    First,
+    /// Reading on and sending on.
+    Rest,
+    /// All of it was sent; watching whether the client goes away or pipelines.
+    Done,
+    /// The upstream takes no more.
+    Refused,
+}
+
+// === impl Sending ===
+
+impl Sending {
+    pub(super) fn new(body: Body) -> Self {
+        Self {
+            phase: Phase::First,
+            body,
+            sent: 0,
+            buffer: Vec::new(),
+            end: 0,
+            size: Size::Small,
+            client_ended: false,
+        }
+    }
+
+    /// Whether the client has sent, and the upstream has taken, the whole request.
+    pub(super) fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    /// Whether the upstream may serve another request over the connection.
+    pub(super) fn left_upstream_open(&self) -> bool {
+        self.phase == Phase::Done && !self.client_ended
+    }
+
+    /// Whether the upstream has refused the rest of the request.
+    pub(super) fn is_refused(&self) -> bool {
+        self.phase == Phase::Refused
+    }
+
+    /// Whether all that was sent is still in the record.
+    pub(super) fn can_repeat(&self) -> bool {
+        self.buffer.capacity() == 0 && self.end == 0
+    }
+
+    /// Whether not one byte left this machine.
+    pub(super) fn nothing_sent(&self) -> bool {
+        self.phase == Phase::Refused && self.sent == 0
+    }
+
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange<'_, '_> {
+    /// Moves the request. `Ok` when it has to wait, or is over while the answer is not.
+    pub(super) fn poll_sending(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        loop {
+            let moved = match self.sending.phase {
+                Phase::First => self.send_first(cx),
+                Phase::Rest => self.send_rest(cx)?,
+                Phase::Done => self.watch_client(cx)?,
+                Phase::Refused => Poll::Pending,
+            };
+            if moved.is_pending() {
+                return Ok(());
+            }
+            self.note_progress();
+        }
+    }
+
+    fn send_first(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let sending = &mut self.sending;
+        let bytes = self.record.buffer.get(sending.sent..self.record.end);
+        match self
+            .upstream
+            .stream
+            .poll_write(cx, bytes.unwrap_or_default())
+        {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => {
+                // What the upstream has to say to this is in its answer, or in its silence.
+                sending.phase = Phase::Refused;
+                Poll::Pending
+            }
+            Poll::Ready(Ok(n)) => {
+                sending.sent += n;
+                if sending.sent == self.record.end {
+                    sending.phase = if sending.body.is_done() {
+                        Phase::Done
+                    } else {
+                        Phase::Rest
+                    };
+                    sending.sent = 0;
+                }
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn send_rest(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        let sending = &mut self.sending;
+        if sending.sent < sending.end {
+            let bytes = sending.buffer.get(sending.sent..sending.end);
+            return Ok(
+                match self
+                    .upstream
+                    .stream
+                    .poll_write(cx, bytes.unwrap_or_default())
+                {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(Ok(n)) => {
+                        sending.sent += n;
+                        Poll::Ready(())
+                    }
+                    Poll::Ready(Err(_)) => {
+                        sending.phase = Phase::Refused;
+                        Poll::Pending
+                    }
+                },
+            );
+        }
+        let buffers = &self.connection.worker().buffers;
+        if sending.body.is_done() {
+            // The record's own bytes end with this request, so what is pipelined behind it goes there.
+            let next = sending.buffer.get(sending.end..).unwrap_or_default();
+            self.record.buffer.extend_from_slice(next);
+            buffers.give(sending.take_buffer());
+            sending.phase = Phase::Done;
+            return Ok(Poll::Ready(()));
+        }
+        match self.downstream.poll_readable(cx) {
+            Poll::Ready(_) => {}
+            Poll::Pending => {
+                buffers.give(sending.take_buffer());
+                return Ok(Poll::Pending);
+            }
+        }
+        if sending.buffer.capacity() == 0 {
+            sending.buffer = buffers.take(sending.size);
+        }
+        self.read_rest(cx)
+    }
+
+    fn read_rest(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        let sending = &mut self.sending;
+        sending.buffer.clear();
+        (sending.sent, sending.end) = (0, 0);
+        match self.downstream.poll_read(cx, &mut sending.buffer) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Ok(n)) if n > 0 => {
+                sending.size = Size::next(n == sending.buffer.capacity())
+            }
+            Poll::Ready(_) => return Err(End::Aborted(Failure::ClientClosed)),
+        }
+        match sending.body.advance(&sending.buffer) {
+            Ok(seen) => {
+                sending.end = seen.consumed;
+                self.record.request_bytes += seen.content;
+                Ok(Poll::Ready(()))
+            }
+            Err(error) => Err(self.failure(Failure::RequestBody(error))),
+        }
+    }
+
+    /// Reads what the client pipelines, up to a buffer full, and tells the upstream if the client ends its direction:
+    /// whether an answer is still worth the work is the application's decision, as it would be without a proxy.
+    fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        if self.receiving.is_over() {
+            return Err(self.complete());
+        }
+        let buffer = &mut self.record.buffer;
+        if self.sending.client_ended || buffer.len() >= buffer.capacity() {
+            return Ok(Poll::Pending);
+        }
+        if self.downstream.poll_readable(cx).is_pending() {
+            return Ok(Poll::Pending);
+        }
+        match self.downstream.poll_read(cx, buffer) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(0)) => {
+                self.sending.client_ended = true;
+                // Fails only where the upstream is gone, which the answer's side sees.
+                let _ = self.upstream.stream.poll_shutdown(cx);
+                Ok(Poll::Pending)
+            }
+            Poll::Ready(Ok(_)) => Ok(Poll::Ready(())),
+            Poll::Ready(Err(_)) => Err(End::Aborted(Failure::ClientClosed)),
+        }
+    }
+}

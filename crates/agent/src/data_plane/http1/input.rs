@@ -1,0 +1,134 @@
+//! What a client has sent and nobody has served yet.
+
+use std::task::{Context, Poll, ready};
+
+use super::scan::{Scanner, blank_lines};
+use crate::data_plane::{
+    captured::Connection,
+    error::Failure,
+    net::{Size, Stream},
+};
+
+/// Bytes between two requests, or the beginning of the next one. Holds no buffer while there are none.
+#[derive(Debug)]
+pub(super) struct Input {
+    buffer: Vec<u8>,
+    scanner: Scanner,
+    /// A deadline for the wait that is going on has been set.
+    is_waiting: bool,
+}
+
+/// What comes next on a connection.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// A request whose head takes so many bytes.
+    Head(usize),
+    /// Something that is no request.
+    Refused(Failure),
+    /// Nothing more, or nothing more that will be served.
+    End,
+}
+
+// === impl Input ===
+
+impl Input {
+    /// Begins with what was already read.
+    pub(super) fn new(buffer: Vec<u8>) -> Self {
+        Self {
+            buffer,
+            scanner: Scanner::default(),
+            is_waiting: false,
+        }
+    }
+
+    /// The bytes, for the time of one request.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.scanner = Scanner::default();
+        self.is_waiting = false;
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Takes back what followed a request; the buffer is given away if nothing did.
+    pub(super) fn put_back(&mut self, connection: &Connection, rest: Vec<u8>) {
+        if rest.is_empty() {
+            connection.worker().buffers.give(rest);
+        } else {
+            self.buffer = rest;
+        }
+    }
+
+    /// Waits for a complete head. Ends without a word at the idle deadline or when the proxy closes idle connections.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &Connection,
+        downstream: &mut Stream,
+    ) -> Poll<Next> {
+        loop {
+            if let Some(next) = self.find_head(connection) {
+                return Poll::Ready(next);
+            }
+            self.set_deadline(connection);
+            if self.buffer.is_empty() && connection.is_closing() {
+                return Poll::Ready(Next::End);
+            }
+            if connection.slot().poll_expired(cx).is_ready() {
+                return Poll::Ready(if self.buffer.is_empty() {
+                    Next::End
+                } else {
+                    Next::Refused(Failure::HeadTimeout)
+                });
+            }
+            match downstream.poll_readable(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Next::End),
+                Poll::Pending => {
+                    if self.buffer.is_empty() {
+                        let buffer = std::mem::take(&mut self.buffer);
+                        connection.worker().buffers.give(buffer);
+                    }
+                    return Poll::Pending;
+                }
+            }
+            self.make_room(connection);
+            match ready!(downstream.poll_read(cx, &mut self.buffer)) {
+                Ok(0) | Err(_) => return Poll::Ready(Next::End),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn find_head(&mut self, connection: &Connection) -> Option<Next> {
+        let blank = blank_lines(&self.buffer);
+        if blank > 0 {
+            self.buffer.drain(..blank);
+            self.scanner = Scanner::default();
+        }
+        let limit = connection.worker().config.limits.head_bytes;
+        match self.scanner.find_end(&self.buffer, limit) {
+            Ok(len) => len.map(Next::Head),
+            Err(error) => Some(Next::Refused(Failure::RequestHead(error))),
+        }
+    }
+
+    /// The head deadline runs from a head's first byte, however slowly the others follow.
+    fn set_deadline(&mut self, connection: &Connection) {
+        let timeouts = &connection.worker().timeouts;
+        if self.buffer.is_empty() {
+            self.is_waiting = false;
+            connection.slot().expire_after(timeouts.idle);
+        } else if !self.is_waiting {
+            self.is_waiting = true;
+            connection.slot().expire_after(timeouts.head);
+        }
+    }
+
+    fn make_room(&mut self, connection: &Connection) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = connection.worker().buffers.take(Size::Small);
+        } else if self.buffer.len() == self.buffer.capacity() {
+            // The scanner has made sure that the head is still below its limit.
+            self.buffer.reserve(self.buffer.len());
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What is known of one request, reported once when it is over.
+
+use std::{
+    cell::Cell,
+    net::SocketAddr,
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::head::{Request, Span};
+use crate::data_plane::{
+    access_log::{Http, Line},
+    captured::Connection,
+    error::{Failure, Flag},
+    pool::Upstream,
+    tcp::Traffic,
+    telemetry::{Code, Key, Service},
+};
+
+/// One request, from its head to the last byte of its answer.
+///
+/// Dropping it reports it, so a request whose task ends early is counted and logged, too.
+pub(super) struct Record<'a> {
+    connection: &'a Connection,
+    /// The request's head, the body bytes that came with it, and whatever was pipelined behind.
+    pub(super) buffer: Vec<u8>,
+    /// Where the request ends in `buffer`.
+    pub(super) end: usize,
+    /// The client's connection can serve another request after this one.
+    pub(super) keep_alive: bool,
+    /// Content bytes of the request's body.
+    pub(super) request_bytes: u64,
+    /// Content bytes of the answer's body.
+    pub(super) response_bytes: u64,
+    /// The status that the client was sent.
+    pub(super) status: u16,
+    pub(super) service: Service,
+    /// Bytes of the tunnel that the request became.
+    pub(super) traffic: Traffic,
+    head: Option<Request>,
+    details: &'static str,
+    flag: Flag,
+    upstream: Option<(SocketAddr, Option<SocketAddr>)>,
+    first_byte: Option<Instant>,
+    started: Instant,
+    ended: Cell<Option<Instant>>,
+    is_reported: bool,
+}
+
+// === impl Record ===
+
+impl<'a> Record<'a> {
+    /// A request begins; `head` is `None` if it could not be understood.
+    pub(super) fn new(connection: &'a Connection, buffer: Vec<u8>, head: Option<&Request>) -> Self {
+        Self {
+            connection,
+            end: buffer.len(),
+            buffer,
+            keep_alive: head.is_some_and(|head| head.persistent),
+            request_bytes: 0,
+            response_bytes: 0,
+            status: 0,
+            service: connection.service(),
+            traffic: Traffic::default(),
+            head: head.copied(),
+            details: "via_upstream",
+            // Whoever drops the record without another word has lost the client.
+            flag: Flag::DownstreamClosed,
+            upstream: None,
+            first_byte: None,
+            started: Instant::now(),
+            ended: Cell::new(None),
+            is_reported: false,
+        }
+    }
+
+    /// Notes who serves the request.
+    pub(super) fn upstream(&mut self, upstream: &Upstream) {
+        self.upstream = Some((upstream.key.address, upstream.local));
+    }
+
+    /// The final answer has begun.
+    pub(super) fn answered(&mut self, status: u16, persistent: bool) {
+        self.status = status;
+        self.keep_alive &= persistent;
+        self.flag = Flag::None;
+        if self.connection.logs() {
+            self.first_byte = Some(Instant::now());
+        }
+    }
+
+    /// The request went wrong.
+    pub(super) fn fail(&mut self, failure: &Failure) {
+        self.flag = failure.flag();
+        self.details = failure.code();
+    }
+
+    /// The request was answered by the proxy itself.
+    pub(super) fn refused(&mut self, failure: &Failure, body_bytes: usize) {
+        self.fail(failure);
+        self.status = failure.status();
+        self.response_bytes = body_bytes as u64;
+    }
+
+    /// Whether the request was a HEAD request, whose answers have no body.
+    pub(super) fn wants_no_body(&self) -> bool {
+        self.head
+            .is_some_and(|head| head.method == super::head::Method::Head)
+    }
+
+    /// When the request ended; the first call decides.
+    pub(super) fn ended(&self) -> Instant {
+        let ended = self.ended.get().unwrap_or_else(Instant::now);
+        self.ended.set(Some(ended));
+        ended
+    }
+
+    /// A part of the request's head.
+    pub(super) fn text(&self, span: Span) -> &[u8] {
+        span.of(&self.buffer)
+    }
+
+    /// What follows the request, taken out; the rest of the buffer shrinks to what the log will need, as tunnels last long.
+    pub(super) fn take_rest(&mut self, connection: &Connection) -> Vec<u8> {
+        let rest = self.buffer.split_off(self.end.min(self.buffer.len()));
+        if connection.logs() {
+            self.buffer.shrink_to_fit();
+        } else {
+            connection
+                .worker()
+                .buffers
+                .give(std::mem::take(&mut self.buffer));
+            self.end = 0;
+        }
+        rest
+    }
+
+    /// Reports the request and gives the buffer with what follows it.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.report();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.drain(..self.end.min(buffer.len()));
+        buffer
+    }
+
+    fn report(&mut self) {
+        if std::mem::replace(&mut self.is_reported, true) {
+            return;
+        }
+        let Some(reporter) = self.connection.reporter() else {
+            return;
+        };
+        let duration = self.ended().saturating_duration_since(self.started);
+        let received = self.request_bytes + self.traffic.received();
+        let sent = self.response_bytes + self.traffic.sent();
+        let key = Key {
+            reporter,
+            service: self.service,
+            code: Code::Http(self.status),
+            flag: self.flag,
+        };
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let worker = self.connection.worker();
+        worker
+            .telemetry
+            .http(key, |series| series.request(micros, received, sent));
+        if self.connection.logs() {
+            worker.log(&self.line(duration, received, sent));
+        }
+    }
+
+    fn line(&self, duration: Duration, bytes_received: u64, bytes_sent: u64) -> Line<'_> {
+        let head = self.head.as_ref();
+        let text = |span: fn(&Request) -> Span| head.map_or(&[][..], |head| self.text(span(head)));
+        Line {
+            started: SystemTime::now() - duration,
+            http: Some(Http {
+                method: text(|head| head.method_text),
+                path: text(|head| head.target),
+                protocol: head.map_or("HTTP/1.1", |head| head.version.as_str()),
+                forwarded_for: text(|head| head.forwarded_for),
+                user_agent: text(|head| head.user_agent),
+                request_id: text(|head| head.request_id),
+                authority: text(|head| head.authority),
+            }),
+            status: self.status,
+            flags: self.flag.as_str(),
+            details: Some(self.details),
+            bytes_received,
+            bytes_sent,
+            duration,
+            upstream_time: self
+                .first_byte
+                .map(|first| first.saturating_duration_since(self.started)),
+            upstream_host: self.upstream.map(|(host, _)| host),
+            upstream_local: self.upstream.and_then(|(_, local)| local),
+            cluster: self.connection.cluster(self.service),
+            downstream_local: self.connection.destination(),
+            downstream_remote: self.connection.peer(),
+            route: Some(self.connection.route_name(self.service)),
+        }
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if !self.is_reported {
+            if self.flag == Flag::DownstreamClosed {
+                self.details = Failure::Cancelled.code();
+            }
+            self.report();
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        self.connection.worker().buffers.give(buffer);
+    }
+}

@@ -1,0 +1,137 @@
+//! The buffers of one worker, lent to connections while they hold bytes.
+//!
+//! A connection that waits holds none, so thousands of idle ones cost nothing here, and the few buffers that are in use stay in the
+//! processor's cache. Buffers that a burst needed are given back to the allocator by [`Buffers::trim`].
+
+use std::cell::{Cell, RefCell};
+
+/// Sizes of buffers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// 16 KiB: a head with its first body bytes, most answers.
+    #[default]
+    Small,
+    /// 64 KiB: bulk. Four times fewer system calls than small ones, and it still fits into the second-level cache.
+    Large,
+}
+
+/// Free buffers, by size.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    small: Shelf,
+    large: Shelf,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    free: RefCell<Vec<Vec<u8>>>,
+    /// Fewest free buffers since the last trim: so many nobody needed.
+    unused: Cell<usize>,
+}
+
+// === impl Size ===
+
+impl Size {
+    const fn bytes(self) -> usize {
+        match self {
+            Self::Small => 16 * 1024,
+            Self::Large => 64 * 1024,
+        }
+    }
+
+    /// The size for the next read of a flow whose last one filled, or did not fill, its buffer.
+    pub(crate) fn next(filled: bool) -> Self {
+        if filled { Self::Large } else { Self::Small }
+    }
+}
+
+// === impl Buffers ===
+
+impl Buffers {
+    /// An empty buffer with at least the capacity of `size`.
+    pub(crate) fn take(&self, size: Size) -> Vec<u8> {
+        let taken = self.shelf(size).take();
+        taken.unwrap_or_else(|| Vec::with_capacity(size.bytes()))
+    }
+
+    /// Takes a buffer back; one that has grown or shrunk goes to the allocator instead.
+    pub(crate) fn give(&self, mut buffer: Vec<u8>) {
+        let shelf = match buffer.capacity() {
+            capacity if capacity == Size::Small.bytes() => &self.small,
+            capacity if capacity == Size::Large.bytes() => &self.large,
+            _ => return,
+        };
+        buffer.clear();
+        shelf.free.borrow_mut().push(buffer);
+    }
+
+    /// Gives what nobody needed since the last call to the allocator; called about once a second.
+    pub(crate) fn trim(&self) {
+        self.small.trim();
+        self.large.trim();
+    }
+
+    fn shelf(&self, size: Size) -> &Shelf {
+        match size {
+            Size::Small => &self.small,
+            Size::Large => &self.large,
+        }
+    }
+}
+
+// === impl Shelf ===
+
+impl Shelf {
+    fn take(&self) -> Option<Vec<u8>> {
+        let mut free = self.free.borrow_mut();
+        let buffer = free.pop();
+        self.unused.set(self.unused.get().min(free.len()));
+        buffer
+    }
+
+    fn trim(&self) {
+        let mut free = self.free.borrow_mut();
+        let keep = free.len() - self.unused.get().min(free.len());
+        free.truncate(keep);
+        free.shrink_to_fit();
+        self.unused.set(free.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_lent_again() {
+        let buffers = Buffers::default();
+        let mut first = buffers.take(Size::Small);
+        first.extend_from_slice(b"bytes");
+        let place = first.as_ptr();
+        buffers.give(first);
+        let again = buffers.take(Size::Small);
+        assert!(again.is_empty());
+        assert_eq!(again.as_ptr(), place);
+    }
+
+    #[test]
+    fn what_a_burst_needed_is_given_back() {
+        let buffers = Buffers::default();
+        let burst: Vec<_> = (0..8).map(|_| buffers.take(Size::Large)).collect();
+        burst.into_iter().for_each(|buffer| buffers.give(buffer));
+        buffers.trim();
+        assert_eq!(buffers.large.free.borrow().len(), 8, "they were all in use");
+        buffers.give(buffers.take(Size::Large));
+        buffers.trim();
+        assert_eq!(buffers.large.free.borrow().len(), 1);
+    }
+
+    #[test]
+    fn a_buffer_that_has_grown_is_not_kept() {
+        let buffers = Buffers::default();
+        let mut buffer = buffers.take(Size::Small);
+        buffer.reserve_exact(40_000);
+        buffers.give(buffer);
+        assert!(buffers.small.free.borrow().is_empty());
+    }
+}

@@ -1,0 +1,64 @@
+//! Opens connections to upstreams.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use contract::net::{INBOUND_SOURCE_V4, INBOUND_SOURCE_V6};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpSocket;
+
+use super::Stream;
+use crate::data_plane::error::Failure;
+
+/// Where a connection of ours comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// Whatever address routing chooses.
+    Routing,
+    /// The address that the capture rules let pass towards the application, 127.0.0.6 or ::6.
+    Inbound,
+}
+
+/// Connects to `address`. Nothing is lost when it is dropped before it is done; a half-open connection is closed.
+///
+/// # Errors
+/// [`Failure::Connect`] with what the kernel said, [`Failure::ConnectTimeout`] after `limit`.
+pub(crate) async fn connect(
+    address: SocketAddr,
+    source: Source,
+    limit: Duration,
+) -> Result<Stream, Failure> {
+    let connecting = async {
+        let socket = socket(address, source)?;
+        TcpSocket::from_std_stream(socket.into())
+            .connect(address)
+            .await
+    };
+    match tokio::time::timeout(limit, connecting).await {
+        Ok(connected) => connected.map(Stream::new).map_err(Failure::Connect),
+        Err(_elapsed) => Err(Failure::ConnectTimeout),
+    }
+}
+
+fn socket(address: SocketAddr, source: Source) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_tcp_nodelay(true)?;
+    if source == Source::Inbound {
+        // The port is chosen at connect, when the destination is known: only then can one port serve many destinations.
+        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+        let from = match address.ip() {
+            IpAddr::V4(_) => IpAddr::from(INBOUND_SOURCE_V4),
+            IpAddr::V6(_) => IpAddr::from(INBOUND_SOURCE_V6),
+        };
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+    }
+    Ok(socket)
+}

@@ -1,0 +1,348 @@
+//! Opaque connections: bytes both ways, each direction ended on its own.
+//!
+//! [`serve`] carries a connection whose protocol is not HTTP; [`pump`] is also what an upgraded or CONNECTed HTTP connection becomes.
+//! A direction holds a buffer only while the other side does not take its bytes, and larger ones only while it fills them.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Instant, SystemTime},
+};
+
+use super::{
+    access_log::Line,
+    captured::{Connection, Decision},
+    error::{Failure, Flag},
+    net::{Buffers, Size, Stream},
+    pool::Upstream,
+    telemetry::{Code, Key, Service, TcpSeries},
+};
+
+/// Bytes that a connection has carried.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    /// Where they are counted while the connection is open, too; an HTTP request is counted when it ends.
+    series: Option<Arc<TcpSeries>>,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Flow {
+    buffer: Vec<u8>,
+    written: usize,
+    size: Size,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The sender has ended; the receiver is told once it has everything.
+    Ended,
+    Shut,
+}
+
+/// Whose socket an error came from.
+enum Broken {
+    Sender,
+    Receiver,
+}
+
+/// A connection, reported when it is dropped.
+struct Record<'a> {
+    connection: &'a Connection,
+    service: Service,
+    traffic: Traffic,
+    flag: Flag,
+    details: Option<&'static str>,
+    upstream: Option<(SocketAddr, Option<SocketAddr>)>,
+    started: Instant,
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    fn counted_in(series: Arc<TcpSeries>) -> Self {
+        Self {
+            series: Some(series),
+            ..Self::default()
+        }
+    }
+
+    /// Bytes from the client.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.get()
+    }
+
+    /// Bytes to the client.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    fn receive(&self, n: usize) {
+        self.received.set(self.received.get() + n as u64);
+        if let Some(series) = &self.series {
+            series.received(n);
+        }
+    }
+
+    fn send(&self, n: usize) {
+        self.sent.set(self.sent.get() + n as u64);
+        if let Some(series) = &self.series {
+            series.sent(n);
+        }
+    }
+}
+
+// === impl Flow ===
+
+impl Flow {
+    fn new(first: Vec<u8>) -> Self {
+        Self {
+            buffer: first,
+            written: 0,
+            size: Size::Small,
+            state: State::Open,
+        }
+    }
+
+    /// Moves bytes until one side has to wait; ready once the receiver was told the end.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+        buffers: &Buffers,
+        note: impl Fn(usize),
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            if let Some(rest) = self
+                .buffer
+                .get(self.written..)
+                .filter(|rest| !rest.is_empty())
+            {
+                match ready!(to.poll_write(cx, rest)) {
+                    Ok(n) if n > 0 => {
+                        self.written += n;
+                        note(n);
+                    }
+                    Ok(_) | Err(_) => return Poll::Ready(Err(Broken::Receiver)),
+                }
+                continue;
+            }
+            self.written = 0;
+            self.buffer.clear();
+            match self.state {
+                State::Open => {
+                    if from.poll_readable(cx).is_pending() {
+                        buffers.give(std::mem::take(&mut self.buffer));
+                        return Poll::Pending;
+                    }
+                    if ready!(self.read(cx, from, buffers)).is_err() {
+                        return Poll::Ready(Err(Broken::Sender));
+                    }
+                }
+                State::Ended => {
+                    buffers.give(std::mem::take(&mut self.buffer));
+                    if ready!(to.poll_shutdown(cx)).is_err() {
+                        return Poll::Ready(Err(Broken::Receiver));
+                    }
+                    self.state = State::Shut;
+                }
+                State::Shut => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<()>> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = buffers.take(self.size);
+        }
+        let n = ready!(from.poll_read(cx, &mut self.buffer))?;
+        if n == 0 {
+            self.state = State::Ended;
+        }
+        let size = Size::next(n == self.buffer.capacity());
+        if size != self.size {
+            self.size = size;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Carries an opaque connection to wherever it is routed. `first` was already read; `dialled` is an upstream connection that protocol
+/// detection had to open.
+pub(crate) async fn serve(
+    connection: &Connection,
+    mut downstream: Stream,
+    first: Vec<u8>,
+    dialled: Option<Upstream>,
+) {
+    let mut record = Record::new(connection);
+    let upstream = match (dialled, connection.route_tcp()) {
+        (Some(upstream), _) => Ok(upstream),
+        (None, Decision::Forward(target)) => connection.upstream(&target, false).await,
+        (None, Decision::Refuse(_, failure)) => Err(failure),
+    };
+    let mut upstream = match upstream {
+        Ok(upstream) => upstream,
+        Err(failure) => {
+            record.fail(&failure);
+            // The client sees what it would have seen from a refusing host.
+            downstream.reset_on_close();
+            return;
+        }
+    };
+    record.upstream = Some((upstream.key.address, upstream.local));
+    let to = &mut upstream.stream;
+    let carried = pump(
+        connection,
+        &mut downstream,
+        to,
+        first,
+        Vec::new(),
+        &record.traffic,
+    );
+    match carried.await {
+        Ok(()) => record.flag = Flag::None,
+        Err(failure) => record.fail(&failure),
+    }
+}
+
+/// Carries bytes both ways until both directions have ended, one breaks, or nothing moves for too long.
+///
+/// `to_upstream` and `to_downstream` go first. A broken connection is reset on both sides. What is in flight is lost when the future is
+/// dropped.
+///
+/// # Errors
+/// Who broke it.
+pub(crate) async fn pump(
+    connection: &Connection,
+    downstream: &mut Stream,
+    upstream: &mut Stream,
+    to_upstream: Vec<u8>,
+    to_downstream: Vec<u8>,
+    traffic: &Traffic,
+) -> Result<(), Failure> {
+    let worker = connection.worker();
+    let (slot, idle) = (connection.slot(), worker.timeouts.tcp_idle);
+    let mut up = Flow::new(to_upstream);
+    let mut down = Flow::new(to_downstream);
+    slot.expire_after(idle);
+    let carried = poll_fn(|cx| {
+        if slot.poll_expired(cx).is_ready() {
+            return Poll::Ready(Err(Failure::IdleTimeout));
+        }
+        let up = up.poll(cx, downstream, upstream, &worker.buffers, |n| {
+            traffic.receive(n);
+            slot.expire_after(idle);
+        });
+        let down = down.poll(cx, upstream, downstream, &worker.buffers, |n| {
+            traffic.send(n);
+            slot.expire_after(idle);
+        });
+        match (up, down) {
+            (Poll::Ready(Err(Broken::Sender)), _) | (_, Poll::Ready(Err(Broken::Receiver))) => {
+                Poll::Ready(Err(Failure::ClientClosed))
+            }
+            (Poll::Ready(Err(Broken::Receiver)), _) | (_, Poll::Ready(Err(Broken::Sender))) => {
+                Poll::Ready(Err(Failure::UpstreamClosed))
+            }
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            (Poll::Pending, _) | (_, Poll::Pending) => Poll::Pending,
+        }
+    })
+    .await;
+    worker.buffers.give(up.buffer);
+    worker.buffers.give(down.buffer);
+    if carried.is_err() {
+        downstream.reset_on_close();
+        upstream.reset_on_close();
+    }
+    carried
+}
+
+// === impl Record ===
+
+impl<'a> Record<'a> {
+    fn new(connection: &'a Connection) -> Self {
+        let service = match connection.route_tcp() {
+            Decision::Forward(target) => target.service,
+            Decision::Refuse(service, _) => service,
+        };
+        let series = connection.reporter().map(|reporter| {
+            connection.worker().telemetry.tcp(Key {
+                reporter,
+                service,
+                code: Code::Tcp,
+                flag: Flag::None,
+            })
+        });
+        if let Some(series) = &series {
+            series.opened();
+        }
+        Self {
+            connection,
+            service,
+            traffic: series.map(Traffic::counted_in).unwrap_or_default(),
+            flag: Flag::DownstreamClosed,
+            details: None,
+            upstream: None,
+            started: Instant::now(),
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        self.flag = failure.flag();
+        self.details = Some(failure.code());
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        let connection = self.connection;
+        let Some(reporter) = connection.reporter() else {
+            return;
+        };
+        let worker = connection.worker();
+        let key = Key {
+            reporter,
+            service: self.service,
+            code: Code::Tcp,
+            flag: self.flag,
+        };
+        worker.telemetry.tcp(key).closed();
+        if !connection.logs() {
+            return;
+        }
+        let duration = self.started.elapsed();
+        worker.log(&Line {
+            started: SystemTime::now() - duration,
+            http: None,
+            status: 0,
+            flags: self.flag.as_str(),
+            details: self.details,
+            bytes_received: self.traffic.received(),
+            bytes_sent: self.traffic.sent(),
+            duration,
+            upstream_time: None,
+            upstream_host: self.upstream.map(|(host, _)| host),
+            upstream_local: self.upstream.and_then(|(_, local)| local),
+            cluster: connection.cluster(self.service),
+            downstream_local: connection.destination(),
+            downstream_remote: connection.peer(),
+            route: None,
+        });
+    }
+}

@@ -1,0 +1,378 @@
+//! A worker: one thread, one event loop, everything on it.
+//!
+//! [`run`] owns the thread. Listeners, connections, the upstream pool and the metric handles of a worker are touched by its thread alone;
+//! what other threads see are counters that they only read, and the phase, which the worker is told.
+
+use std::{
+    cell::Cell,
+    net::TcpListener as StdListener,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, LocalOptions},
+    sync::{oneshot, watch},
+    task::{JoinSet, spawn_local},
+};
+
+use super::{
+    Capture, Config, Snapshot,
+    access_log::{self, AccessLog, Line},
+    captured::{self, Connection, Role},
+    connections::{Connections, Ticks},
+    http1,
+    net::{Buffers, OriginalDestination, Peer, Stream, canonical},
+    pool::{self, Pool},
+    telemetry::{Shared, Telemetry},
+};
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Serving.
+    #[default]
+    Running,
+    /// Serving, but an inbound connection ends with the request at hand.
+    Draining,
+    /// Accepting nothing; every connection ends with the request at hand.
+    Stopping,
+}
+
+/// What a worker is told: its phase, and when to cut what is left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Order {
+    pub(crate) phase: Phase,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// What a worker needs to begin.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) config: Arc<Config>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) log: Option<access_log::Sender>,
+    pub(crate) listeners: Vec<(Role, StdListener)>,
+    /// Ports of the proxy, never to be dialled on anyone's behalf.
+    pub(crate) guarded: Arc<[u16]>,
+    pub(crate) orders: watch::Receiver<Order>,
+    /// Told whether the worker has begun.
+    pub(crate) begun: oneshot::Sender<std::io::Result<()>>,
+    /// Told at the end how many connections were cut.
+    pub(crate) ended: oneshot::Sender<usize>,
+}
+
+/// What every connection of a worker shares.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) config: Arc<Config>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) buffers: Buffers,
+    pub(crate) pool: Pool,
+    pub(crate) telemetry: Telemetry,
+    connections: Rc<Connections>,
+    snapshot: Arc<Snapshot>,
+    log: Option<Rc<AccessLog>>,
+    guarded: Arc<[u16]>,
+    phase: Cell<Phase>,
+}
+
+/// The configured times in ticks of the worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) head: Ticks,
+    pub(crate) idle: Ticks,
+    pub(crate) tcp_idle: Ticks,
+    pub(crate) linger: Ticks,
+}
+
+/// One more connection, until it is dropped.
+struct Open {
+    worker: Rc<Worker>,
+    role: Role,
+    /// How many connections the listener has.
+    listener: Rc<Cell<usize>>,
+}
+
+/// How long a client that was told goodbye may take to read it.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long accepting pauses when the kernel has no descriptors or memory left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Longest time between two sweeps.
+const MAX_TICK: Duration = Duration::from_secs(1);
+/// Shortest time between two sweeps, so that short timeouts do not keep the worker busy.
+const MIN_TICK: Duration = Duration::from_millis(10);
+
+/// Runs a worker on the current thread until it is told to stop and its connections have ended.
+pub(crate) fn run(parts: Parts) {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(LocalOptions::default());
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Whoever waits for the beginning is gone only if it has given up.
+            let _ = parts.begun.send(Err(error));
+            return;
+        }
+    };
+    let worker = Worker::new(
+        &parts.config,
+        parts.snapshot,
+        parts.shared,
+        parts.log,
+        parts.guarded,
+    );
+    let ended = parts.ended;
+    let life = live(
+        Rc::clone(&worker),
+        parts.listeners,
+        parts.orders,
+        parts.begun,
+    );
+    runtime.block_on(life);
+    let cut = worker.connections.len();
+    // Ends the tasks that are left, each of which reports what it was doing.
+    drop(runtime);
+    worker.pool.clear();
+    if let Some(log) = &worker.log {
+        log.flush();
+    }
+    let _ = ended.send(cut);
+}
+
+/// A worker's life on its event loop.
+async fn live(
+    worker: Rc<Worker>,
+    listeners: Vec<(Role, StdListener)>,
+    mut orders: watch::Receiver<Order>,
+    begun: oneshot::Sender<std::io::Result<()>>,
+) {
+    let mut accepting = JoinSet::new();
+    for (role, listener) in listeners {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => accepting.spawn_local(accept(Rc::clone(&worker), role, listener)),
+            Err(error) => {
+                let _ = begun.send(Err(error));
+                return;
+            }
+        };
+    }
+    spawn_local(sweep(Rc::clone(&worker)));
+    if let Some(log) = worker.log.clone() {
+        spawn_local(async move { log.keep_flushing().await });
+    }
+    let _ = begun.send(Ok(()));
+    loop {
+        tokio::select! {
+            changed = orders.changed() => {
+                let order = *orders.borrow_and_update();
+                // Whoever gave orders is gone without a last one: stop at once.
+                let deadline = if changed.is_err() { Some(Instant::now()) } else { order.deadline };
+                worker.phase.set(if changed.is_err() { Phase::Stopping } else { order.phase });
+                worker.connections.wake_all();
+                if worker.phase() == Phase::Stopping {
+                    drop(accepting);
+                    return wait_for_connections(&worker, deadline).await;
+                }
+            }
+            // Accepting never ends by itself; a defect in it must not leave a worker that looks alive.
+            Some(_) = accepting.join_next() => return,
+        }
+    }
+}
+
+async fn wait_for_connections(worker: &Worker, deadline: Option<Instant>) {
+    let mut poll = tokio::time::interval(MIN_TICK);
+    while worker.connections.len() > 0 && deadline.is_none_or(|deadline| Instant::now() < deadline)
+    {
+        poll.tick().await;
+    }
+}
+
+/// Takes care of everything that gets old.
+async fn sweep(worker: Rc<Worker>) {
+    let mut ticks = tokio::time::interval(worker.connections.tick_length());
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last = Instant::now();
+    loop {
+        ticks.tick().await;
+        worker.connections.advance();
+        let now = Instant::now();
+        if now - last >= MAX_TICK {
+            last = now;
+            worker.pool.sweep(now);
+            worker.buffers.trim();
+        }
+    }
+}
+
+/// Accepts connections of one listener until it is dropped.
+async fn accept(worker: Rc<Worker>, role: Role, listener: TcpListener) {
+    let n_open = Rc::new(Cell::new(0));
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) if n_open.get() >= worker.config.limits.connections => {
+                worker.telemetry.count_refused();
+                Stream::new(stream).reset_on_close();
+            }
+            Ok((stream, peer)) => {
+                let open = Open::new(&worker, role, &n_open);
+                let slot = worker.connections.enter();
+                spawn_local(async move {
+                    let worker = Rc::clone(&open.worker);
+                    let peer = Peer(canonical(peer));
+                    serve(worker, slot, role, stream, peer).await;
+                    drop(open);
+                });
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, ?role, "connections cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection.
+async fn serve(
+    worker: Rc<Worker>,
+    slot: super::connections::Slot,
+    role: Role,
+    stream: TcpStream,
+    peer: Peer,
+) {
+    let capture = match role {
+        Role::Outbound => worker.config.outbound_capture,
+        Role::Inbound => worker.config.inbound_capture,
+        Role::Readiness => Capture::Fixed(worker.config.status),
+    };
+    let destination = match capture.original_destination(&stream) {
+        Ok(destination) if role == Role::Readiness || !worker.is_own(destination) => destination,
+        // Dialling it would lead back here, and again, without end.
+        Ok(_) | Err(_) => {
+            worker.telemetry.count_loop();
+            Stream::new(stream).reset_on_close();
+            return;
+        }
+    };
+    let connection = Connection::new(worker, slot, role, destination, peer);
+    let stream = Stream::new(stream);
+    match role {
+        Role::Outbound | Role::Inbound => captured::serve(&connection, stream).await,
+        Role::Readiness => http1::serve(&connection, stream, Vec::new(), None).await,
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    fn new(
+        config: &Arc<Config>,
+        snapshot: Arc<Snapshot>,
+        shared: Arc<Shared>,
+        log: Option<access_log::Sender>,
+        guarded: Arc<[u16]>,
+    ) -> Rc<Self> {
+        let shortest = config
+            .head_timeout
+            .min(config.idle_timeout)
+            .min(config.tcp_idle_timeout);
+        let connections = Connections::new((shortest / 8).clamp(MIN_TICK, MAX_TICK));
+        Rc::new(Self {
+            timeouts: Timeouts {
+                head: connections.ticks(config.head_timeout),
+                idle: connections.ticks(config.idle_timeout),
+                tcp_idle: connections.ticks(config.tcp_idle_timeout),
+                linger: connections.ticks(LINGER),
+            },
+            buffers: Buffers::default(),
+            pool: Pool::new(pool::Limits {
+                per_upstream: config.limits.idle_per_upstream,
+                total: config.limits.idle_total,
+                age: config.pool_timeout,
+            }),
+            telemetry: Telemetry::new(shared),
+            connections,
+            config: Arc::clone(config),
+            snapshot,
+            log: log.map(AccessLog::new),
+            guarded,
+            phase: Cell::new(Phase::Running),
+        })
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// The configuration to decide the request at hand by.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    pub(crate) fn has_log(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Writes a line to the access log, if there is one.
+    pub(crate) fn log(&self, line: &Line<'_>) {
+        if self.log.as_ref().is_some_and(|log| !log.write(line)) {
+            self.telemetry.count_dropped_line();
+        }
+    }
+
+    /// Whether a destination is this proxy, wherever it runs: no application listens on its ports.
+    fn is_own(&self, destination: OriginalDestination) -> bool {
+        self.guarded.contains(&destination.0.port())
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    fn new(worker: &Rc<Worker>, role: Role, listener: &Rc<Cell<usize>>) -> Self {
+        listener.set(listener.get() + 1);
+        if role != Role::Readiness {
+            worker.telemetry.count_opened();
+        }
+        Self {
+            worker: Rc::clone(worker),
+            role,
+            listener: Rc::clone(listener),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.listener.set(self.listener.get().saturating_sub(1));
+        if self.role != Role::Readiness {
+            self.worker.telemetry.count_closed();
+        }
+        if std::thread::panicking() {
+            self.worker.telemetry.count_panic();
+        }
+    }
+}
+
+/// Errors of `accept` that concern the connection which was to be accepted, not the listener (accept(2)).
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::Interrupted
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::PermissionDenied
+    )
+}
