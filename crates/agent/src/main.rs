@@ -1,2 +1,7 @@
-//! Entry point.
-fn main() {}
+//! The sidecar's entry point.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agent::cli::run(std::env::args_os().collect())
+}

@@ -83,15 +83,25 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Ports of the sidecar that answer requests; the second is istiod's debug interface in Istio.
 const PORTS: [u16; 4] = [ports::ADMIN, 15004, ports::STATUS, ports::READINESS];
 
-/// Sends the request and writes the answer's body to `out`, whatever its status.
+/// Sends the request to one of the sidecar's own ports and writes the answer's body to `out`, whatever its status.
 ///
 /// # Errors
 /// Any [`RequestError`]; an error status is one, after its body was written.
 pub fn run(args: &RequestArgs, out: &mut dyn Write) -> Result<(), RequestError> {
     let port = args.debug_port;
-    if !PORTS.contains(&port) {
-        return Err(RequestError::Port { port });
+    if PORTS.contains(&port) {
+        send(args, out)
+    } else {
+        Err(RequestError::Port { port })
     }
+}
+
+/// As [`run`], for any local port.
+///
+/// # Errors
+/// As [`run`], but for [`RequestError::Port`].
+pub fn send(args: &RequestArgs, out: &mut dyn Write) -> Result<(), RequestError> {
+    let port = args.debug_port;
     let request = request(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -133,7 +143,7 @@ async fn ask(
     let stream = client::connect("localhost", port)
         .await
         .map_err(|source| RequestError::Connect { port, source })?;
-    let print = |response: Response<Incoming>| async {
+    let print = |response: Response<Incoming>| async move {
         let status = response.status();
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {

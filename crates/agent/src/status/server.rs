@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
     sync::Arc,
     time::Duration,
 };
@@ -64,7 +64,7 @@ const NO_ADDRESS_FAMILY: i32 = 97;
 ///
 /// # Errors
 /// What the kernel says, with the address that was tried.
-pub fn bind(port: u16) -> Result<TcpListener, (SocketAddr, io::Error)> {
+pub fn bind(port: u16) -> Result<StdListener, (SocketAddr, io::Error)> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     match bind_to(both) {
         Ok(listener) => Ok(listener),
@@ -82,12 +82,13 @@ pub fn bind(port: u16) -> Result<TcpListener, (SocketAddr, io::Error)> {
 /// Answers on `listener` until `group` is cancelled; connections are tasks of `group`.
 ///
 /// # Errors
-/// Never by itself; the type fits [`Group::spawn_essential`].
+/// When the listener cannot be watched.
 pub async fn serve<H: Handler>(
-    listener: TcpListener,
+    listener: StdListener,
     handler: Arc<H>,
     group: Group,
 ) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
     let budget = Budget {
         own_pod: Arc::new(Semaphore::new(OWN_POD_CONNECTIONS)),
         outside: Arc::new(Semaphore::new(OUTSIDE_CONNECTIONS)),
@@ -168,7 +169,7 @@ async fn connection<H: Handler>(
     }
 }
 
-fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_to(address: SocketAddr) -> io::Result<StdListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -181,5 +182,5 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }

@@ -1,0 +1,266 @@
+//! The proxy, put together.
+//!
+//! [`run`] binds every listener, starts the workers of the data plane and then the housekeeping on the calling thread: status and
+//! metrics server, access log, signals. It is ready once everything is bound; if an essential part ends, the process ends with an error
+//! and the kubelet starts it anew.
+
+pub mod ending;
+pub mod log_file;
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use runtime::{
+    lifecycle::Lifecycle,
+    metrics::Registry,
+    readiness::Readiness,
+    task::{Failure, Group},
+};
+use tracing::{info, warn};
+
+use crate::{
+    config::{Config, Drain, Encoding},
+    data_plane::{self, DataPlane, StartError},
+    status::{
+        Control, Metrics, Status,
+        probes::{dial::Dialer, prober::Prober},
+        server,
+    },
+};
+use ending::{Ending, Lost};
+use log_file::{LogFile, OpenError};
+
+/// Why the proxy could not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// A port of the status or the metrics server is taken.
+    #[error(
+        "cannot listen on {address} for {purpose}, is another program using this port? {flag} gives another one"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What it is for.
+        purpose: &'static str,
+        /// The flag and variable that change it.
+        flag: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The data plane cannot start.
+    #[error("the data plane cannot start")]
+    DataPlane(#[source] StartError),
+    /// The access log cannot be opened.
+    #[error(transparent)]
+    AccessLog(#[from] OpenError),
+    /// Tokio refused to start.
+    #[error("cannot start the housekeeping thread's runtime")]
+    Runtime(#[source] io::Error),
+    /// The kernel does not hand over signals.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// A worker has died.
+    #[error("a worker of the data plane ended before its time")]
+    WorkerLost,
+    /// A part of the housekeeping has died.
+    #[error("the housekeeping did not end well")]
+    Housekeeping(#[source] Failure),
+}
+
+/// Listeners of the housekeeping.
+struct Listeners {
+    status: TcpListener,
+    prometheus: TcpListener,
+}
+
+/// What runs, and must be brought to its end.
+struct Running {
+    group: Group,
+    data_plane: DataPlane,
+}
+
+/// Threads that write the access log and look up names; one would do.
+const BLOCKING_THREADS: usize = 2;
+/// How long answers that are under way and the last lines of the access log may take at the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Runs the proxy until it is told to end.
+///
+/// # Errors
+/// Any [`AppError`].
+pub fn run(config: Config) -> Result<(), AppError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .map_err(AppError::Runtime)?;
+    let log_file = match &config.access_log {
+        Some(log) => Some(runtime.block_on(LogFile::open(&log.file))?),
+        None => None,
+    };
+    let readiness = Readiness::new();
+    let starting = readiness.register("listeners");
+    let listeners = Listeners::bind(&config)?;
+    let status_port = port_of(&listeners.status);
+    let data_plane =
+        data_plane::start(data_plane_config(&config, status_port)).map_err(AppError::DataPlane)?;
+    announce(&config, &listeners, &data_plane);
+    let ended = runtime.block_on(Box::pin(async {
+        let lifecycle = Lifecycle::new(readiness.clone(), ending::limit(config.drain));
+        let ending = Ending::new(lifecycle.clone(), readiness.clone());
+        let drain = config.drain;
+        let mut running = Running {
+            group: Group::new(),
+            data_plane,
+        };
+        running.write_access_log(log_file);
+        running.serve(config, listeners, readiness, ending.clone());
+        drop(starting);
+        running.live(&lifecycle, &ending, drain).await
+    }));
+    // A write that the kernel holds up, to a pipe that nobody reads, must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+// === impl Listeners ===
+
+impl Listeners {
+    fn bind(config: &Config) -> Result<Self, AppError> {
+        let bind = |port, purpose, flag| {
+            server::bind(port).map_err(|(address, source)| AppError::Listen {
+                address,
+                purpose,
+                flag,
+                source,
+            })
+        };
+        Ok(Self {
+            status: bind(
+                config.ports.status,
+                "status and probes",
+                "--status-port (env AGENT_PORT_STATUS)",
+            )?,
+            prometheus: bind(
+                config.ports.prometheus,
+                "metrics",
+                "--prometheus-port (env ENVOY_PROMETHEUS_PORT)",
+            )?,
+        })
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    fn write_access_log(&mut self, file: Option<LogFile>) {
+        if let (Some(file), Some(lines)) = (file, self.data_plane.access_log()) {
+            self.group
+                .spawn_essential("access log writer", lines.copy_to(file));
+        }
+    }
+
+    fn serve(&self, config: Config, listeners: Listeners, readiness: Readiness, ending: Ending) {
+        let mut registry = Registry::new("proxy", env!("CARGO_PKG_VERSION"));
+        registry
+            .families()
+            .register_collector(Box::new(self.data_plane.collector()));
+        let metrics = Metrics::new(Arc::new(registry));
+        let addresses = self.data_plane.addresses();
+        let reserved = vec![
+            addresses.outbound.port(),
+            addresses.inbound.port(),
+            addresses.readiness.port(),
+            port_of(&listeners.status),
+            port_of(&listeners.prometheus),
+        ];
+        let prober = Prober::new(config.probes, Dialer::new(config.application, reserved));
+        let control: Arc<dyn Control> = Arc::new(ending);
+        let status = Status::new(readiness, metrics.clone(), prober, control);
+        self.group.spawn_essential(
+            "status server",
+            server::serve(listeners.status, Arc::new(status), self.group.clone()),
+        );
+        self.group.spawn_essential(
+            "metrics server",
+            server::serve(listeners.prometheus, Arc::new(metrics), self.group.clone()),
+        );
+    }
+
+    async fn live(
+        mut self,
+        lifecycle: &Lifecycle,
+        ending: &Ending,
+        drain: Drain,
+    ) -> Result<(), AppError> {
+        let ended = tokio::select! {
+            signals = lifecycle.clone().run() => signals.map_err(AppError::Signals),
+            followed = ending.follow(&mut self.data_plane, drain) => followed.map_err(|Lost| AppError::WorkerLost),
+            () = self.group.cancelled() => Ok(()),
+        };
+        lifecycle.stop("an essential part has ended");
+        // Before the data plane, whose end is the end of the access log, so that it does not count as untimely.
+        self.group.cancel();
+        let joined = self.data_plane.join(Duration::ZERO).await;
+        if joined.cut > 0 {
+            warn!(connections = joined.cut, "connections were cut");
+        }
+        match self.group.join(LAST_WORDS).await {
+            // It has been logged, and whoever asked the proxy to end need not know.
+            Ok(()) | Err(Failure::Unfinished { .. }) => ended,
+            Err(failure) => ended.and(Err(AppError::Housekeeping(failure))),
+        }
+    }
+}
+
+fn data_plane_config(config: &Config, status_port: u16) -> data_plane::Config {
+    let everywhere = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    let mut data_plane = data_plane::Config::new(
+        everywhere(config.ports.outbound),
+        everywhere(config.ports.inbound),
+        everywhere(config.ports.readiness),
+        SocketAddr::from((Ipv4Addr::LOCALHOST, status_port)),
+    );
+    data_plane.workers = config.workers;
+    data_plane.detect_timeout = config.detect_timeout;
+    data_plane.access_log = config.access_log.as_ref().map(|log| match log.encoding {
+        Encoding::Text => data_plane::Format::Text,
+        Encoding::Json => data_plane::Format::Json,
+    });
+    data_plane.workload = config.workload.clone();
+    data_plane
+}
+
+/// Says once how the proxy runs and where it listens, whatever port the kernel has chosen.
+fn announce(config: &Config, listeners: &Listeners, data_plane: &DataPlane) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        workers = config.workers,
+        workload.name = config.workload.name,
+        workload.namespace = config.workload.namespace,
+        application = %config.application,
+        probes = config.probes.n_probes(),
+        access_log = config.access_log.as_ref().map(|log| tracing::field::display(log.file.display())),
+        drain = ?config.drain,
+        "configured"
+    );
+    let addresses = data_plane.addresses();
+    info!(
+        outbound = %addresses.outbound,
+        inbound = %addresses.inbound,
+        readiness = %addresses.readiness,
+        prometheus = port_of(&listeners.prometheus),
+        status = port_of(&listeners.status),
+        "listening"
+    );
+}
+
+fn port_of(listener: &TcpListener) -> u16 {
+    // The kernel tells the address of every socket that it has bound.
+    listener.local_addr().map_or(0, |address| address.port())
+}
