@@ -1,7 +1,7 @@
 //! The program from arguments to exit code.
 //!
-//! Called by `main` with nothing; calls [`args`], [`rules`] and [`apply`] in this order. Nothing
-//! else in the crate reads the process's environment or writes to its streams.
+//! Called by `main` with nothing; calls [`args`], [`rules`] and [`apply`](crate::apply) in this
+//! order. Nothing else in the crate reads the process's environment or writes to its streams.
 
 use std::{
     ffi::OsString,
@@ -13,7 +13,7 @@ use contract::{exit, paths};
 
 use crate::{
     accounts::SystemAccounts,
-    apply,
+    apply::Namespace,
     args::{self, Config, Invocation, LogOptions, Task},
     error::Error,
     iptables,
@@ -28,7 +28,7 @@ pub fn run() -> u8 {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let (log, invocation) = args::parse(arguments, &variable, &SystemAccounts);
     let outcome = invocation
-        .map_err(|source| Error::Usage { source })
+        .map_err(Error::from)
         .and_then(|invocation| match invocation {
             Invocation::Help => print(&args::help()),
             Invocation::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
@@ -57,14 +57,16 @@ fn work(config: &Config, log: LogOptions) -> Result<(), Error> {
     }
     let done = match config.task {
         Task::Apply { force } => {
-            let plan = rules::plan(&config.capture, apply::families()?, Backend::Nftables);
-            apply::apply(&plan, force)?.to_string()
+            let mut namespace = Namespace::open()?;
+            let plan = rules::plan(&config.capture, namespace.families()?, Backend::Nftables);
+            namespace.apply(&plan, force)?.to_string()
         }
-        Task::Cleanup => apply::remove()?.to_string(),
+        Task::Cleanup => Namespace::open()?.remove()?.to_string(),
         Task::Nothing => "rules left as they are, as --skip-rule-apply says".to_owned(),
         Task::ShowCleanup => return print(&nft::render_cleanup()),
         Task::ShowPlan(backend) => {
-            let plan = rules::plan(&config.capture, apply::families()?, backend);
+            let families = Namespace::open()?.families()?;
+            let plan = rules::plan(&config.capture, families, backend);
             return print(&match backend {
                 Backend::Nftables => nft::render(&plan),
                 Backend::Iptables => iptables::render(&plan),
@@ -88,8 +90,8 @@ fn print(text: &str) -> Result<(), Error> {
 /// the container's last words.
 fn report(error: &Error, log: LogOptions) {
     match error {
-        Error::Usage { source } => {
-            for problem in &source.problems {
+        Error::Usage(error) => {
+            for problem in &error.problems {
                 log.format.write(Level::Error, &problem.to_string());
             }
         }

@@ -16,6 +16,12 @@ use crate::{
     rules,
 };
 
+/// The network namespace of the process.
+#[derive(Debug)]
+pub struct Namespace {
+    addresses: Addresses,
+}
+
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -77,6 +83,133 @@ pub enum ApplyError {
 /// Others change rules rarely; if they do it this often, it is not by chance.
 const ATTEMPTS: usize = 16;
 
+// === impl Namespace ===
+
+impl Namespace {
+    /// Opens the namespace that the process is in; needs no privilege.
+    ///
+    /// # Errors
+    /// Where the kernel gives no socket.
+    pub fn open() -> Result<Self, ApplyError> {
+        match Addresses::open() {
+            Ok(addresses) => Ok(Self { addresses }),
+            Err(source) => Err(ApplyError::Families { source }),
+        }
+    }
+
+    /// The families that the namespace speaks.
+    ///
+    /// # Errors
+    /// Where the kernel does not list its addresses.
+    pub fn families(&mut self) -> Result<Families, ApplyError> {
+        let families = self.addresses.families();
+        families.map_err(|source| ApplyError::Families { source })
+    }
+
+    /// Brings the plan into force, even if it is in force already with `force`.
+    ///
+    /// # Errors
+    /// What stood in the way. Then either nothing was changed or, with [`ApplyError::Different`],
+    /// what the kernel has is not to be trusted.
+    pub fn apply(&mut self, plan: &Plan, force: bool) -> Result<Outcome, ApplyError> {
+        let mut added = Vec::new();
+        let outcome = self.converge(plan, force, &mut added);
+        if outcome.is_err() {
+            // The first error is what the user must know, whatever comes of this.
+            let _ = self.remove_addresses(&added);
+        }
+        outcome
+    }
+
+    /// Removes every trace.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub fn remove(&mut self) -> Result<Outcome, ApplyError> {
+        let mut kernel = NfTables::open()?;
+        for _ in 0..ATTEMPTS {
+            let Some((generation, found)) = read(&mut kernel)? else {
+                continue;
+            };
+            if found.is_some() {
+                match kernel.commit(&Transaction::remove(generation)) {
+                    Err(RulesError::Stale) => continue,
+                    other => other?,
+                }
+            }
+            let families = self.families()?;
+            let had_address = self.remove_addresses(rules::loopback_addresses(families))?;
+            return Ok(match found.is_some() || had_address {
+                true => Outcome::Removed,
+                false => Outcome::Absent,
+            });
+        }
+        Err(ApplyError::Contended)
+    }
+
+    /// In `added` stand the addresses that are of no use as long as the rules are not in force.
+    fn converge(
+        &mut self,
+        plan: &Plan,
+        force: bool,
+        added: &mut Vec<Ipv6Net>,
+    ) -> Result<Outcome, ApplyError> {
+        let wanted = lower(plan);
+        let n_rules = wanted.n_rules();
+        let mut kernel = NfTables::open()?;
+        for _ in 0..ATTEMPTS {
+            let Some((generation, found)) = read(&mut kernel)? else {
+                continue;
+            };
+            // Before the rules, because connections that they let pass use the address.
+            self.add_addresses(&plan.loopback_addresses, added)?;
+            if !force && found.as_ref() == Some(&wanted) {
+                return Ok(Outcome::Unchanged);
+            }
+            let transaction = Transaction::install(generation, &wanted, found.is_some());
+            match kernel.commit(&transaction) {
+                Ok(()) => added.clear(),
+                Err(RulesError::Stale) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            verify(&mut kernel, &wanted)?;
+            return Ok(match found {
+                Some(_) => Outcome::Replaced { n_rules },
+                None => Outcome::Installed { n_rules },
+            });
+        }
+        Err(ApplyError::Contended)
+    }
+
+    /// Notes the addresses that were missing.
+    fn add_addresses(
+        &mut self,
+        networks: &[Ipv6Net],
+        added: &mut Vec<Ipv6Net>,
+    ) -> Result<(), ApplyError> {
+        for network in networks {
+            match self.addresses.add_to_loopback(*network) {
+                Ok(true) => added.push(*network),
+                Ok(false) => {}
+                Err(source) => return Err(ApplyError::Loopback { source }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether any of them was there.
+    fn remove_addresses(&mut self, networks: &[Ipv6Net]) -> Result<bool, ApplyError> {
+        let mut removed = false;
+        for network in networks {
+            match self.addresses.remove_from_loopback(*network) {
+                Ok(was_there) => removed |= was_there,
+                Err(source) => return Err(ApplyError::Loopback { source }),
+            }
+        }
+        Ok(removed)
+    }
+}
+
 // === impl Outcome ===
 
 /// A phrase for the log: `16 rules installed`.
@@ -92,79 +225,6 @@ impl fmt::Display for Outcome {
             Self::Absent => f.write_str("no rules to remove"),
         }
     }
-}
-
-/// The families that the namespace speaks.
-///
-/// # Errors
-/// Where the kernel does not list its addresses.
-pub fn families() -> Result<Families, ApplyError> {
-    let families = Addresses::open().and_then(|mut addresses| addresses.families());
-    families.map_err(|source| ApplyError::Families { source })
-}
-
-/// Brings the plan into force, even if it is in force already with `force`.
-///
-/// # Errors
-/// What stood in the way. Then either nothing was changed or, with [`ApplyError::Different`], what
-/// the kernel has is not to be trusted.
-pub fn apply(plan: &Plan, force: bool) -> Result<Outcome, ApplyError> {
-    let wanted = lower(plan);
-    let n_rules = wanted.n_rules();
-    let mut kernel = NfTables::open()?;
-    for _ in 0..ATTEMPTS {
-        let Some((generation, found)) = read(&mut kernel)? else {
-            continue;
-        };
-        // Before the rules, because connections that they let pass use the address.
-        let added = add_addresses(&plan.loopback_addresses)?;
-        if !force && found.as_ref() == Some(&wanted) {
-            return Ok(Outcome::Unchanged);
-        }
-        let transaction = Transaction::install(generation, &wanted, found.is_some());
-        match kernel.commit(&transaction) {
-            Ok(()) => {
-                verify(&mut kernel, &wanted)?;
-                return Ok(match found {
-                    Some(_) => Outcome::Replaced { n_rules },
-                    None => Outcome::Installed { n_rules },
-                });
-            }
-            Err(RulesError::Stale) => {}
-            Err(error) => {
-                // The refusal is what the user must know, whatever comes of this.
-                let _ = remove_addresses(&added);
-                return Err(error.into());
-            }
-        }
-    }
-    Err(ApplyError::Contended)
-}
-
-/// Removes every trace.
-///
-/// # Errors
-/// What stood in the way.
-pub fn remove() -> Result<Outcome, ApplyError> {
-    let mut kernel = NfTables::open()?;
-    for _ in 0..ATTEMPTS {
-        let Some((generation, found)) = read(&mut kernel)? else {
-            continue;
-        };
-        if found.is_some() {
-            match kernel.commit(&Transaction::remove(generation)) {
-                Err(RulesError::Stale) => continue,
-                other => other?,
-            }
-        }
-        let had_address = remove_addresses(rules::loopback_addresses(families()?))?;
-        return Ok(if found.is_some() || had_address {
-            Outcome::Removed
-        } else {
-            Outcome::Absent
-        });
-    }
-    Err(ApplyError::Contended)
 }
 
 /// Nothing means that the rules changed while they were being read.
@@ -188,32 +248,4 @@ fn verify(kernel: &mut NfTables, wanted: &Ruleset) -> Result<(), ApplyError> {
         }
     }
     Err(ApplyError::Contended)
-}
-
-/// Returns the addresses that were missing.
-fn add_addresses(networks: &[Ipv6Net]) -> Result<Vec<Ipv6Net>, ApplyError> {
-    let loopback = |source| ApplyError::Loopback { source };
-    let mut added = Vec::new();
-    if !networks.is_empty() {
-        let mut addresses = Addresses::open().map_err(loopback)?;
-        for network in networks {
-            if addresses.add_to_loopback(*network).map_err(loopback)? {
-                added.push(*network);
-            }
-        }
-    }
-    Ok(added)
-}
-
-/// Tells whether any of them was there.
-fn remove_addresses(networks: &[Ipv6Net]) -> Result<bool, ApplyError> {
-    let loopback = |source| ApplyError::Loopback { source };
-    let mut removed = false;
-    if !networks.is_empty() {
-        let mut addresses = Addresses::open().map_err(loopback)?;
-        for network in networks {
-            removed |= addresses.remove_from_loopback(*network).map_err(loopback)?;
-        }
-    }
-    Ok(removed)
 }

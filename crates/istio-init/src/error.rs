@@ -14,11 +14,8 @@ use crate::{apply::ApplyError, args::UsageError};
 #[non_exhaustive]
 pub enum Error {
     /// The command line or the environment is wrong.
-    #[error("{source}")]
-    Usage {
-        /// All that is wrong. It is the message, not a cause of it, so it is not in the chain.
-        source: UsageError,
-    },
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     /// The rules are not in force.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -36,7 +33,7 @@ impl Error {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage { .. } => exit::USAGE,
+            Self::Usage(_) => exit::USAGE,
             Self::Apply(ApplyError::Different) => exit::VALIDATION,
             Self::Apply(
                 ApplyError::Families { .. }
@@ -58,5 +55,49 @@ impl Error {
             cause = error.source();
         }
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+    use crate::{args::Problem, netlink::NetlinkError, nfnetlink::RulesError};
+
+    #[test]
+    fn causes_stand_behind_the_error_once_each() {
+        let source = NetlinkError::Refused {
+            sequence: 1,
+            source: Errno::EPERM,
+        };
+        let error = Error::from(ApplyError::from(RulesError::NotPermitted { source }));
+        assert_eq!(
+            error.chain(),
+            concat!(
+                "cannot set the rules: ",
+                "the kernel does not let this process read or change packet rules; ",
+                "add the capability NET_ADMIN to the container: ",
+                "the kernel refused a netlink request: EPERM: Operation not permitted"
+            )
+        );
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn problems_of_the_command_line_are_one_line_without_causes() {
+        let problem = |given: &str| Problem::UnknownFlag {
+            given: given.to_owned(),
+        };
+        let error = Error::from(UsageError {
+            problems: vec![problem("-y"), problem("--why")],
+        });
+        assert_eq!(error.chain(), "unknown flag -y; unknown flag --why");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn rules_that_are_not_what_was_set_have_a_code_of_their_own() {
+        assert_eq!(Error::from(ApplyError::Different).exit_code(), 126);
     }
 }

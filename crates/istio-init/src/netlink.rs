@@ -81,9 +81,9 @@ pub enum NetlinkError {
     Interrupted,
 }
 
-/// One datagram of an answer is at most this long; the kernel cuts lists into pieces that fit the
-/// reader's buffer.
-const DATAGRAM_LIMIT: usize = 64 * 1024;
+/// One datagram of an answer is at most this long: the kernel cuts lists into pieces of 8 KiB or of
+/// what fits the reader's buffer. More would be zeroed for nothing, which is seen in the run time.
+const DATAGRAM_LIMIT: usize = 16 * 1024;
 /// More than this is no answer: a table with the longest possible lists has a few megabytes.
 const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
 /// A socket's send buffer holds this much without asking; Linux's default is 208 KiB, with
@@ -188,8 +188,6 @@ impl Socket {
         }
     }
 
-    /// A refusal repeats the message that it refuses, which may be longer than the buffer; what is
-    /// cut off is that repetition.
     fn receive(&mut self) -> Result<usize, NetlinkError> {
         recv(
             self.descriptor.as_raw_fd(),

@@ -46,8 +46,9 @@ pub enum Part {
     Rule,
 }
 
-/// So many elements, of at most 36 bytes each, go into one message, whose lists may have 64 KiB.
-const ELEMENTS_PER_MESSAGE: usize = 512;
+/// So many elements, of at most 36 bytes each, go into one message, so that its refusal, which
+/// repeats it, fits the buffer for answers.
+const ELEMENTS_PER_MESSAGE: usize = 256;
 
 // === impl Transaction ===
 
