@@ -12,7 +12,7 @@ use super::{
     Generation,
     expression::Expression,
     ruleset::{Chain, Ruleset, Set},
-    uapi::{self, message},
+    uapi::{self, key, message},
 };
 use crate::netlink::{Packet, flags};
 
@@ -131,6 +131,9 @@ impl Transaction {
             packet.number(uapi::set::KEY_TYPE, set.key_type);
             packet.number(uapi::set::KEY_LENGTH, set.key_length);
             packet.number(uapi::set::ID, id);
+            if matches!(set.key_type, key::UID | key::GID | key::INTERFACE_NAME) {
+                packet.bytes_attribute(uapi::set::USER_DATA, &host_byte_order());
+            }
         });
         for elements in set.elements.chunks(ELEMENTS_PER_MESSAGE) {
             self.request(Part::Set, message::NEW_ELEMENTS, flags::CREATE, |packet| {
@@ -206,6 +209,13 @@ impl Transaction {
 fn batch_header() -> [u8; uapi::HEADER] {
     let [_, subsystem] = (message::NEW_TABLE >> 8).to_be_bytes();
     [0, 0, 0, subsystem]
+}
+
+/// A note that only `nft list` reads: the keys are numbers or texts of this machine, not of the
+/// network. Its form is libnftnl's: kind 0 (byte order), length, 1 for the host's.
+fn host_byte_order() -> [u8; 6] {
+    let [b0, b1, b2, b3] = 1u32.to_ne_bytes();
+    [0, 4, b0, b1, b2, b3]
 }
 
 // === impl Part ===

@@ -73,6 +73,7 @@ pub(super) mod set {
     pub(in crate::nfnetlink) const KEY_TYPE: u16 = 4;
     pub(in crate::nfnetlink) const KEY_LENGTH: u16 = 5;
     pub(in crate::nfnetlink) const ID: u16 = 10;
+    pub(in crate::nfnetlink) const USER_DATA: u16 = 13;
     pub(in crate::nfnetlink) const CONSTANT: u32 = 2;
     pub(in crate::nfnetlink) const INTERVAL: u32 = 4;
     pub(in crate::nfnetlink) const LIST_TABLE: u16 = 1;
