@@ -5,7 +5,7 @@
 //! gives its default.
 //!
 //! Three families share one table, and where two have the same name the later one wins, as in Istio:
-//! [`go`] (Go's own), [`sprig`] (the usual helpers) and [`istio`].
+//! Go's own, the helpers that authors know from sprig, and Istio's.
 //!
 //! # Differences to sprig
 //! - Values never change. `set`, `unset` and `merge` give a new map; when their first argument is a variable, the variable
@@ -14,12 +14,6 @@
 //! - Parameters of type `int` take any whole number, where Go refuses those of a configuration (`float64`).
 //! - `b64dec` refuses what is not base64, instead of giving the text of an error.
 
-use std::collections::HashMap;
-use std::fmt;
-
-use crate::gotemplate::limits::Limit;
-use crate::gotemplate::{TooDeep, Value};
-
 mod arguments;
 mod compare;
 mod go;
@@ -27,6 +21,12 @@ mod istio;
 mod json;
 mod printf;
 mod sprig;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::gotemplate::limits::Limit;
+use crate::gotemplate::{TooDeep, Value};
 
 /// A named function.
 #[derive(Clone, Copy)]

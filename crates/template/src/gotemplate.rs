@@ -22,6 +22,17 @@
 //! - There are no complex numbers, channels, functions as values or methods with arguments.
 //! - Output, work, steps and depth are limited ([`limits`]).
 
+mod error;
+mod exec;
+mod lexer;
+pub mod limits;
+mod names;
+pub(crate) mod number;
+mod parser;
+pub(crate) mod print;
+mod tree;
+mod value;
+
 use std::sync::Arc;
 
 pub use error::{ExecError, ExecReason, ParseError, ParseReason, Place};
@@ -29,18 +40,6 @@ pub use value::{List, Map, Record, Shape, Text, TooDeep, Value};
 
 use crate::functions::Functions;
 use tree::Definition;
-
-pub mod limits;
-
-mod error;
-mod exec;
-mod lexer;
-mod names;
-pub(crate) mod number;
-mod parser;
-pub(crate) mod print;
-mod tree;
-mod value;
 
 pub(crate) use names::{FieldName, declared_position};
 pub(crate) use parser::literal;

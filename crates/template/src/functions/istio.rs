@@ -3,15 +3,15 @@
 //! text, and the rest is in one module per topic.
 //! They stand above the helpers of the same name: `contains`, `indent` and `omit` are Istio's.
 
+mod format;
+mod pod;
+mod proxy;
+
 use super::arguments::{Given, any, integer, map, text};
 use super::json::Style;
 use super::{Arity, Function, FunctionError, json, sprig};
 use crate::gotemplate::limits::Buffer;
 use crate::gotemplate::{Map, Text, Value};
-
-mod format;
-mod pod;
-mod proxy;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("annotation", Arity::exactly(3), pod::annotation),

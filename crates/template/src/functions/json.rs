@@ -203,8 +203,8 @@ fn from_json<'a>(json: Json) -> Given<'a> {
 
 fn encode_within(value: &Value<'_>, budget: &mut usize) -> Result<Json> {
     let spent = match value {
-        Value::String(text) => text.len() + 1,
-        _ => 1,
+        Value::String(text) => text.len() + NODE,
+        _ => NODE,
     };
     *budget = budget.checked_sub(spent).ok_or(Limit::Text)?;
     Ok(match value {
@@ -225,7 +225,7 @@ fn encode_within(value: &Value<'_>, budget: &mut usize) -> Result<Json> {
         Value::Map(map) => {
             let mut object = Object::new();
             for (key, item) in map.sorted() {
-                *budget = budget.checked_sub(key.len()).ok_or(Limit::Text)?;
+                *budget = budget.checked_sub(key.len() + NODE).ok_or(Limit::Text)?;
                 object.insert((*key).to_owned(), encode_within(&item, budget)?);
             }
             object.into()
@@ -239,3 +239,6 @@ fn encode_within(value: &Value<'_>, budget: &mut usize) -> Result<Json> {
         }
     })
 }
+
+/// What a value counts for in memory, besides its text.
+const NODE: usize = size_of::<Json>();

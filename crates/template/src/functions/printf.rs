@@ -2,27 +2,13 @@
 //! Templates call it through the table of Go's functions; `quote` and others print values without it.
 //! A wrong verb or number of operands is no error: it shows in the text, as in Go.
 
+mod operand;
+
 use operand::print_operand;
 
 use super::arguments::{Given, any, from, text};
 use crate::gotemplate::limits::{Buffer, Limit};
 use crate::gotemplate::{Value, print};
-
-mod operand;
-
-/// `printf format operands…`.
-pub(super) fn printf<'a>(arguments: &[Value<'a>]) -> Given<'a> {
-    let format = text(arguments, 0)?;
-    let mut printer = Printer {
-        rest: &format,
-        operands: from(arguments, 1),
-        next: 0,
-        reordered: false,
-        buffer: Buffer::default(),
-    };
-    printer.run()?;
-    Ok(Value::from(printer.buffer.into_string()))
-}
 
 struct Printer<'f, 'a> {
     rest: &'f str,
@@ -197,4 +183,18 @@ impl Printer<'_, '_> {
         self.rest = rest.unwrap_or(self.rest);
         rest.is_some()
     }
+}
+
+/// `printf format operands…`.
+pub(super) fn printf<'a>(arguments: &[Value<'a>]) -> Given<'a> {
+    let format = text(arguments, 0)?;
+    let mut printer = Printer {
+        rest: &format,
+        operands: from(arguments, 1),
+        next: 0,
+        reordered: false,
+        buffer: Buffer::default(),
+    };
+    printer.run()?;
+    Ok(Value::from(printer.buffer.into_string()))
 }

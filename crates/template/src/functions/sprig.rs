@@ -2,13 +2,13 @@
 //! This module is their table; the functions are in one module per kind of value.
 //! Names, order of arguments and results are sprig's, except for what [`super`] lists.
 
-use super::{Arity, Function};
-
 mod dict;
 mod list;
 mod logic;
 mod number;
 pub(super) mod text;
+
+use super::{Arity, Function};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     // Texts.

@@ -77,8 +77,8 @@ pub enum ParseReason {
         context: &'static str,
     },
     /// The text ends inside a control structure.
-    #[error("unexpected EOF, {0} has no end")]
-    UnexpectedEnd(&'static str),
+    #[error("{0} has no end")]
+    NoEnd(&'static str),
     /// A function that is not registered.
     #[error("function {0:?} not defined")]
     UnknownFunction(String),

@@ -3,33 +3,14 @@
 //! Execution ends: loops and calls count steps, calls count depth, and functions count the work they make; recursion
 //! between two calls is bounded by the parser.
 
+mod eval;
+
 use super::Inner;
 use super::error::{ExecError, ExecReason, Place};
 use super::limits::{Buffer, Limit, MAX_DEPTH, MAX_STEPS};
 use super::print;
 use super::tree::{Block, Loop, Node, Pipeline, Span};
 use super::value::{Text, Value};
-
-mod eval;
-
-/// The text that the template makes of `data`.
-pub(super) fn execute(inner: &Inner, data: &Value<'_>) -> Result<String, ExecError> {
-    let mut executor = Executor {
-        inner,
-        output: Buffer::with_capacity(inner.source.len()),
-        variables: Vec::new(),
-        base: 0,
-        arguments: Vec::new(),
-        definition: 0,
-        steps: 0,
-        depth: 0,
-        work: 0,
-    };
-    match executor.definition(0, data) {
-        Ok(()) => Ok(executor.output.into_string()),
-        Err(fault) => Err(executor.error(*fault)),
-    }
-}
 
 struct Executor<'a> {
     inner: &'a Inner,
@@ -277,6 +258,25 @@ impl<'a> Executor<'a> {
                 .unwrap_or_default(),
             reason: fault.reason,
         }
+    }
+}
+
+/// The text that the template makes of `data`.
+pub(super) fn execute(inner: &Inner, data: &Value<'_>) -> Result<String, ExecError> {
+    let mut executor = Executor {
+        inner,
+        output: Buffer::with_capacity(inner.source.len()),
+        variables: Vec::new(),
+        base: 0,
+        arguments: Vec::new(),
+        definition: 0,
+        steps: 0,
+        depth: 0,
+        work: 0,
+    };
+    match executor.definition(0, data) {
+        Ok(()) => Ok(executor.output.into_string()),
+        Err(fault) => Err(executor.error(*fault)),
     }
 }
 

@@ -4,14 +4,14 @@
 //! Tokens are ranges of the text in ascending order, and when a token cannot be read an [`TokenKind::Error`] is the
 //! last one.
 
+mod action;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use super::Delimiters;
 use super::error::ParseReason;
-
-mod action;
-#[cfg(test)]
-mod tests;
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,22 +66,6 @@ pub(super) enum Keyword {
     Range,
     Template,
     With,
-}
-
-/// The tokens of `text`; the last one is [`TokenKind::End`] or [`TokenKind::Error`].
-pub(super) fn tokenize(text: &str, delimiters: Delimiters<'_>) -> Vec<Token> {
-    let mut lexer = Lexer {
-        text,
-        delimiters,
-        position: 0,
-        tokens: Vec::new(),
-    };
-    let (kind, span) = match lexer.run() {
-        Ok(()) => (TokenKind::End, text.len()..text.len()),
-        Err((reason, span)) => (TokenKind::Error(reason), span),
-    };
-    lexer.tokens.push(Token { kind, span });
-    lexer.tokens
 }
 
 /// A token that cannot be read, and where.
@@ -180,6 +164,22 @@ impl<'t> Lexer<'t> {
     fn rest(&self) -> &'t str {
         self.text.get(self.position..).unwrap_or_default()
     }
+}
+
+/// The tokens of `text`; the last one is [`TokenKind::End`] or [`TokenKind::Error`].
+pub(super) fn tokenize(text: &str, delimiters: Delimiters<'_>) -> Vec<Token> {
+    let mut lexer = Lexer {
+        text,
+        delimiters,
+        position: 0,
+        tokens: Vec::new(),
+    };
+    let (kind, span) = match lexer.run() {
+        Ok(()) => (TokenKind::End, text.len()..text.len()),
+        Err((reason, span)) => (TokenKind::Error(reason), span),
+    };
+    lexer.tokens.push(Token { kind, span });
+    lexer.tokens
 }
 
 fn has_left_trim_marker(text: &str) -> bool {

@@ -22,8 +22,9 @@ pub const MAX_NESTING: u32 = 100;
 
 /// How deeply control structures, parentheses and template calls may be nested during execution.
 ///
-/// Each level takes up to 1.5 KiB of stack without optimisation, and the threads of asynchronous programs have 2 MiB.
-pub const MAX_DEPTH: u32 = 400;
+/// What is nested as deeply as allowed takes 1.2 MiB of stack without optimisation and 0.2 MiB with it; the threads of
+/// asynchronous programs have 2 MiB.
+pub const MAX_DEPTH: u32 = 200;
 
 /// A limit that was reached.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -77,9 +78,7 @@ impl Buffer {
         if text.len().saturating_mul(count) > MAX_TEXT - self.text.len() {
             return Err(Limit::Text);
         }
-        for _ in 0..count {
-            self.text.push_str(text);
-        }
+        self.text.push_str(&text.repeat(count));
         Ok(())
     }
 

@@ -4,6 +4,11 @@
 //! A tree that comes out is complete: every function, variable and template that it names exists, and its nesting is
 //! bounded, so that the executor's recursion is too.
 
+mod control;
+mod definitions;
+pub(crate) mod literal;
+mod pipeline;
+
 use definitions::Definitions;
 
 use super::Delimiters;
@@ -12,37 +17,6 @@ use super::lexer::{Keyword, Token, TokenKind, tokenize};
 use super::limits::MAX_NESTING;
 use super::tree::{Block, Definition, Node, Pipeline, Span};
 use crate::functions::Functions;
-
-mod control;
-mod definitions;
-pub(crate) mod literal;
-mod pipeline;
-
-/// The definitions of `text`; the first one is the template itself.
-pub(super) fn parse(
-    name: &str,
-    text: &str,
-    delimiters: Delimiters<'_>,
-    functions: &Functions,
-) -> Result<Vec<Definition>, ParseError> {
-    let mut parser = Parser {
-        text,
-        functions,
-        tokens: tokenize(text, delimiters),
-        position: 0,
-        end: text.len(),
-        definitions: Definitions::new(name),
-        scope: Scope::default(),
-        nesting: 0,
-    };
-    let parsed = parser
-        .template(name)
-        .and_then(|()| parser.definitions.finish());
-    parsed.map_err(|fault| ParseError {
-        place: Place::new(name, text, fault.span),
-        reason: fault.reason,
-    })
-}
 
 struct Parser<'t> {
     text: &'t str,
@@ -110,14 +84,14 @@ impl<'t> Parser<'t> {
     fn define(&mut self) -> Parsed<()> {
         let (name, span) = self.template_name("define clause")?;
         self.right_delimiter("define clause")?;
-        let (body, slots) = self.definition_body("define clause")?;
+        let (body, slots) = self.definition_body("define", &span)?;
         self.definitions.add(&name, body, slots, span)
     }
 
     /// A body that sees no variables but `$`, up to its `end`.
-    fn definition_body(&mut self, context: &'static str) -> Parsed<(Block, usize)> {
+    fn definition_body(&mut self, context: &'static str, opened: &Span) -> Parsed<(Block, usize)> {
         let outer = std::mem::take(&mut self.scope);
-        let (body, ending, span) = self.block(context)?;
+        let (body, ending, span) = self.block(context, opened)?;
         if ending != Ending::End {
             return Err(self.unexpected_at(span, context));
         }
@@ -125,16 +99,16 @@ impl<'t> Parser<'t> {
         Ok((body, inner.slots))
     }
 
-    /// Nodes up to `end` or `else`.
-    fn block(&mut self, context: &'static str) -> Parsed<(Block, Ending, Span)> {
+    /// Nodes up to `end` or `else`, of the structure that was opened there.
+    fn block(&mut self, context: &'static str, opened: &Span) -> Parsed<(Block, Ending, Span)> {
         self.deeper(|parser| {
             let mut nodes = Block::new();
             loop {
                 let token = parser.next_token();
                 if token.kind == TokenKind::End {
                     return Err(Fault {
-                        reason: ParseReason::UnexpectedEnd(context),
-                        span: token.span,
+                        reason: ParseReason::NoEnd(context),
+                        span: opened.clone(),
                     });
                 }
                 match parser.text_or_action(token)? {
@@ -251,10 +225,6 @@ impl<'t> Parser<'t> {
                 reason,
                 span: token.span,
             },
-            TokenKind::End => Fault {
-                reason: ParseReason::UnexpectedEnd(context),
-                span: token.span,
-            },
             _ => self.unexpected_at(token.span, context),
         }
     }
@@ -291,4 +261,30 @@ impl<'t> Scope<'t> {
         self.slots = self.slots.max(self.variables.len());
         self.variables.len() - 1
     }
+}
+
+/// The definitions of `text`; the first one is the template itself.
+pub(super) fn parse(
+    name: &str,
+    text: &str,
+    delimiters: Delimiters<'_>,
+    functions: &Functions,
+) -> Result<Vec<Definition>, ParseError> {
+    let mut parser = Parser {
+        text,
+        functions,
+        tokens: tokenize(text, delimiters),
+        position: 0,
+        end: text.len(),
+        definitions: Definitions::new(name),
+        scope: Scope::default(),
+        nesting: 0,
+    };
+    let parsed = parser
+        .template(name)
+        .and_then(|()| parser.definitions.finish());
+    parsed.map_err(|fault| ParseError {
+        place: Place::new(name, text, fault.span),
+        reason: fault.reason,
+    })
 }

@@ -4,6 +4,8 @@
 //! JSON is borrowed and looked into on demand, so that giving a pod to a template copies nothing; nothing in a value
 //! is ever parsed as template text.
 
+mod collection;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Deref;
@@ -14,8 +16,6 @@ use serde_json::Value as Json;
 use super::names::FieldName;
 
 pub use collection::{List, Map, Record, TooDeep};
-
-mod collection;
 
 /// A value of the template language.
 ///

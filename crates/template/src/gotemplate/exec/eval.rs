@@ -62,7 +62,7 @@ impl<'a> Executor<'a> {
         self.arguments.extend(piped);
         let arguments = self.arguments.get(start..).unwrap_or_default();
         // Reading costs less than making.
-        let read: usize = arguments.iter().map(|value| value.weight() / 16).sum();
+        let read: usize = arguments.iter().map(|value| value.weight() / 4).sum();
         let result = body(arguments);
         self.arguments.truncate(start);
         match result {

@@ -97,7 +97,8 @@ impl Lexer<'_> {
             return Ok(kind);
         }
         let next = self.rest().chars().next().unwrap_or_default();
-        Err((ParseReason::BadCharacter(next), start..self.position))
+        let end = self.position + next.len_utf8();
+        Err((ParseReason::BadCharacter(next), start..end))
     }
 
     /// The rest of a number. What it accepts need not be a number yet: the parser has the last word.
@@ -121,7 +122,7 @@ impl Lexer<'_> {
         if self.rest().starts_with(['+', '-']) {
             let text = self.text.get(start..=self.position).unwrap_or_default();
             let reason = ParseReason::BadNumber(text.to_owned());
-            return Err((reason, start..self.position));
+            return Err((reason, start..self.position + 1));
         }
         Ok(TokenKind::Number)
     }

@@ -18,9 +18,9 @@ impl Parser<'_> {
     /// The control structure whose keyword, at `span`, is past.
     pub(super) fn control(&mut self, keyword: Keyword, span: Span) -> Parsed<NodeOrEnding> {
         let node = match keyword {
-            Keyword::If => self.branches(Branching::If)?,
-            Keyword::With => self.branches(Branching::With)?,
-            Keyword::Range => self.range()?,
+            Keyword::If => self.branches(Branching::If, span)?,
+            Keyword::With => self.branches(Branching::With, span)?,
+            Keyword::Range => self.range(&span)?,
             Keyword::Template => self.template_call(span)?,
             Keyword::Block => self.inline_definition(span)?,
             Keyword::Break => self.leave_loop("break", Node::Break, span)?,
@@ -51,7 +51,7 @@ impl Parser<'_> {
     }
 
     /// `if` or `with` with all of its branches. A chain of `else if` is a list, not a nest: it may be long.
-    fn branches(&mut self, kind: Branching) -> Parsed<Node> {
+    fn branches(&mut self, kind: Branching, mut opened: Span) -> Parsed<Node> {
         let visible = self.scope.variables.len();
         let mut branches = Vec::new();
         let mut otherwise = Block::new();
@@ -61,16 +61,17 @@ impl Parser<'_> {
         };
         loop {
             let condition = self.action_pipeline(context)?;
-            let (body, ending, span) = self.block(context)?;
+            let (body, ending, span) = self.block(context, &opened)?;
             branches.push((condition, body));
             if ending == Ending::Else {
-                otherwise = self.last_block(context)?;
+                otherwise = self.last_block(context, &opened)?;
             } else if ending != Ending::End && ending != chained {
                 return Err(self.unexpected_at(span, context));
             }
             if ending != chained {
                 break;
             }
+            opened = span;
         }
         self.scope.variables.truncate(visible);
         Ok(match kind {
@@ -85,15 +86,15 @@ impl Parser<'_> {
         })
     }
 
-    fn range(&mut self) -> Parsed<Node> {
+    fn range(&mut self, opened: &Span) -> Parsed<Node> {
         let visible = self.scope.variables.len();
         let over = self.action_pipeline("range")?;
         self.scope.loops += 1;
-        let (body, ending, span) = self.block("range")?;
+        let (body, ending, span) = self.block("range", opened)?;
         self.scope.loops -= 1;
         let otherwise = match ending {
             Ending::End => Block::new(),
-            Ending::Else => self.last_block("range")?,
+            Ending::Else => self.last_block("range", opened)?,
             Ending::ElseIf | Ending::ElseWith => return Err(self.unexpected_at(span, "range")),
         };
         self.scope.variables.truncate(visible);
@@ -105,8 +106,8 @@ impl Parser<'_> {
     }
 
     /// The block of an `else`, which only `end` may close.
-    fn last_block(&mut self, context: &'static str) -> Parsed<Block> {
-        let (body, ending, span) = self.block(context)?;
+    fn last_block(&mut self, context: &'static str, opened: &Span) -> Parsed<Block> {
+        let (body, ending, span) = self.block(context, opened)?;
         if ending == Ending::End {
             Ok(body)
         } else {
@@ -136,7 +137,7 @@ impl Parser<'_> {
         let (name, name_span) = self.template_name("block clause")?;
         let data = self.action_pipeline("block clause")?;
         let span = span.start..self.end;
-        let (body, slots) = self.definition_body("block clause")?;
+        let (body, slots) = self.definition_body("block", &span)?;
         self.definitions
             .add(&name, body, slots, name_span.clone())?;
         Ok(Node::Template {

@@ -35,18 +35,23 @@ impl<'t> Parser<'t> {
     /// A pipeline up to and including the token `end`.
     pub(super) fn pipeline(&mut self, context: &'static str, end: &TokenKind) -> Parsed<Pipeline> {
         self.skip_space();
-        let start = self.end;
+        let mut span = self.end..self.end;
         let variables = self.variables(context)?;
         let mut first = None;
         let mut rest = Vec::new();
         loop {
             self.skip_space();
             if self.peek_kind() == Some(end) {
-                self.next_token();
+                let last = self.next_token();
+                // What is empty can only be shown by what ends it.
+                if first.is_none() {
+                    span.end = last.span.end;
+                }
                 break;
             }
             let stage = rest.len() + 2;
             let command = self.command(context)?;
+            span.end = command.span.end;
             if first.is_none() {
                 first = Some(self.starting(command)?);
             } else {
@@ -62,7 +67,6 @@ impl<'t> Parser<'t> {
                 .map(|name| self.scope.declare(name))
                 .collect(),
         };
-        let span = start..self.end;
         match first {
             Some(first) => Ok(Pipeline {
                 variables,
