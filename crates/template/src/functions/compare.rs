@@ -144,4 +144,4 @@ fn same_maps(a: &Map<'_>, b: &Map<'_>, budget: &mut usize) -> Result<bool> {
 }
 
 /// How many pairs of values one comparison may look at.
-const MAX_COMPARISONS: usize = 1 << 20;
+const MAX_COMPARISONS: usize = 1 << 18;

@@ -72,4 +72,4 @@ fn without_nil<'a>(value: &Value<'a>, budget: &mut usize) -> Result<Option<Value
 }
 
 /// How many values one call may look at.
-const MAX_VISITED: usize = 1 << 20;
+const MAX_VISITED: usize = 1 << 18;

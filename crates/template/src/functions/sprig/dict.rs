@@ -128,4 +128,4 @@ fn new_map(entries: Entries<'_>) -> Given<'_> {
 }
 
 /// How many entries one call may look at.
-const MAX_MERGED: usize = 1 << 20;
+const MAX_MERGED: usize = 1 << 18;
