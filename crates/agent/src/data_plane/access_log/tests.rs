@@ -50,8 +50,8 @@ async fn lines_are_written_and_their_memory_is_used_again() {
     log.write(&line());
     log.flush();
     let mut output = Vec::new();
-    let mut copy = std::pin::pin!(reader.copy_to(&mut output));
-    assert!(futures_are_pending(copy.as_mut()).await);
+    let mut copy = Box::pin(reader.copy_to(&mut output));
+    assert!(is_pending(copy.as_mut()).await);
     log.write(&line());
     log.flush();
     assert!(
@@ -64,6 +64,6 @@ async fn lines_are_written_and_their_memory_is_used_again() {
 }
 
 /// Polls once.
-async fn futures_are_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+async fn is_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
     std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }

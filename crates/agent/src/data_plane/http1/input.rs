@@ -14,8 +14,18 @@ use crate::data_plane::{
 pub(super) struct Input {
     buffer: Vec<u8>,
     scanner: Scanner,
-    /// A deadline for the wait that is going on has been set.
-    is_waiting: bool,
+    deadline: Deadline,
+}
+
+/// Which deadline the wait that is going on has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deadline {
+    /// None yet.
+    Unset,
+    /// For the first byte of a head.
+    Idle,
+    /// For its last one.
+    Head,
 }
 
 /// What comes next on a connection.
@@ -37,14 +47,14 @@ impl Input {
         Self {
             buffer,
             scanner: Scanner::default(),
-            is_waiting: false,
+            deadline: Deadline::Unset,
         }
     }
 
     /// The bytes, for the time of one request.
     pub(super) fn take(&mut self) -> Vec<u8> {
         self.scanner = Scanner::default();
-        self.is_waiting = false;
+        self.deadline = Deadline::Unset;
         std::mem::take(&mut self.buffer)
     }
 
@@ -111,14 +121,15 @@ impl Input {
         }
     }
 
-    /// The head deadline runs from a head's first byte, however slowly the others follow.
+    /// Each deadline runs from the beginning of its wait, so neither empty lines nor a trickle of bytes puts it off.
     fn set_deadline(&mut self, connection: &Connection) {
         let timeouts = &connection.worker().timeouts;
-        if self.buffer.is_empty() {
-            self.is_waiting = false;
+        if self.deadline == Deadline::Unset {
+            self.deadline = Deadline::Idle;
             connection.slot().expire_after(timeouts.idle);
-        } else if !self.is_waiting {
-            self.is_waiting = true;
+        }
+        if self.deadline == Deadline::Idle && !self.buffer.is_empty() {
+            self.deadline = Deadline::Head;
             connection.slot().expire_after(timeouts.head);
         }
     }

@@ -1,0 +1,14 @@
+//! The data plane in this process, between sockets that the test holds at both ends.
+//!
+//! No rule redirects anything: the original destination is fixed to the test's server. Every test says byte for byte what one side
+//! sends and what the other receives, so whatever the proxy adds, loses or reorders is seen.
+
+mod harness;
+
+mod bodies;
+mod framing;
+mod lifecycle;
+mod messages;
+mod opaque;
+mod pooling;
+mod telemetry;
