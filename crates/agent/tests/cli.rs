@@ -1,5 +1,10 @@
 //! The program as a user, the kubelet and a hook meet it: flags, exit codes, signals.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails as the test does"
+)]
+
 #[path = "cli/program.rs"]
 mod program;
 

@@ -1,5 +1,10 @@
 //! The status and metrics servers over real sockets, with small applications behind the probes.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails as the test does"
+)]
+
 #[path = "status/application.rs"]
 mod application;
 

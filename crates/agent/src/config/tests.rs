@@ -1,6 +1,6 @@
 //! Which setting wins, and what is said of wrong ones.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, net::IpAddr};
 
 use super::*;
 use crate::args::{Cli, Command};
