@@ -19,7 +19,7 @@ use crate::{
     owner::Owner,
     pod, probes, prometheus, proxy_config,
     record::{self, Overrides, Status},
-    render::{self, Context},
+    render::{self, Context, Rendered},
     validate,
     warning::Warning,
 };
@@ -74,9 +74,15 @@ pub fn inject(config: &Config, request: &Request<'_>) -> Result<Outcome, Error> 
     pod::check(request.pod)?;
     let mut warnings = Vec::new();
     if let Some(value) = decide::odd_wish(request.pod) {
-        warnings.push(Warning::UnclearWish { value: value.to_owned() });
+        warnings.push(Warning::UnclearWish {
+            value: value.to_owned(),
+        });
     }
-    match decide::decide(request.pod, &request.namespace.name, &config.compiled().rules) {
+    match decide::decide(
+        request.pod,
+        &request.namespace.name,
+        &config.compiled().rules,
+    ) {
         Decision::Skip(reason) => Ok(Outcome::Skipped { reason, warnings }),
         Decision::Inject => {
             let (pod, warnings) = Injection::new(config, request, warnings)?.run()?;
@@ -106,13 +112,19 @@ impl Namespace {
     /// A namespace of which only the name is known.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), object: None }
+        Self {
+            name: name.to_owned(),
+            object: None,
+        }
     }
 
     /// A namespace whose object is at hand.
     #[must_use]
     pub fn of(object: Value) -> Self {
-        Self { name: pod::text(&object, &["metadata", "name"]).to_owned(), object: Some(object) }
+        Self {
+            name: pod::text(&object, &["metadata", "name"]).to_owned(),
+            object: Some(object),
+        }
     }
 }
 
@@ -170,6 +182,46 @@ impl<'a> Injection<'a> {
             &self.overrides,
             self.status_port,
         );
+        let rendered = self.render(&input, &owner)?;
+        let mut merged = (*self.original).clone();
+        let template_pod = self.merge(&mut merged, &rendered.patches)?;
+        let earlier = Earlier::of(&self.original, self.status.as_ref());
+        let (mut saved, is_new) = overrides::reapply(
+            &mut merged,
+            &self.original,
+            &template_pod,
+            self.status.as_ref(),
+            self.overrides.clone(),
+        );
+        if is_new {
+            let moved = saved.moved(&self.original);
+            // Where the templates give the same for both orders, the record is as short as Istio's.
+            if moved.is_some_and(|moved| {
+                !self
+                    .render(&moved, &owner)
+                    .is_ok_and(|again| again.patches == rendered.patches)
+            }) {
+                saved.record_positions(&self.original);
+            }
+            pod::annotate(&mut merged, annotations::OVERRIDES, saved.to_json());
+        }
+        overrides::align_users(&mut merged, &saved, self.is_tproxy());
+        self.adjust(&mut merged, &earlier, rendered.rewrite_probes)?;
+        let status = Status::new(
+            &template_pod,
+            &merged,
+            self.status.as_ref(),
+            &self.options.revision,
+        );
+        self.annotate(&mut merged, &status);
+        order::arrange(&mut merged, self.holds_application());
+        if self.status.is_some() {
+            order::keep(&self.original, &mut merged);
+        }
+        Ok((merged, self.warnings))
+    }
+
+    fn render(&self, input: &Value, owner: &Owner) -> Result<Rendered, Error> {
         let ids = match self.options.platform {
             Platform::OpenShift => openshift::proxy_ids(self.request.namespace.object.as_ref()),
             Platform::Kubernetes => openshift::proxy_ids(None),
@@ -177,33 +229,17 @@ impl<'a> Injection<'a> {
         let context = Context::new(
             self.config,
             self.options,
-            &input,
+            input,
             &self.request.namespace.name,
-            &owner,
+            owner,
             self.proxy_config.clone(),
             ids,
         );
-        let rendered = render::render(self.config, &context)?;
-        let mut merged = (*self.original).clone();
-        let template_pod = self.merge(&mut merged, rendered.patches)?;
-        let earlier = Earlier::of(&self.original, self.status.as_ref());
-        let saved = overrides::reapply(
-            &mut merged,
-            &self.original,
-            &template_pod,
-            self.status.as_ref(),
-            std::mem::take(&mut self.overrides),
-        );
-        overrides::align_users(&mut merged, &saved, self.is_tproxy());
-        self.adjust(&mut merged, &earlier, rendered.rewrite_probes)?;
-        let status = Status::new(&template_pod, &self.options.revision);
-        self.annotate(&mut merged, &status);
-        order::arrange(&mut merged, self.holds_application());
-        Ok((merged, self.warnings))
+        render::render(self.config, &context)
     }
 
     /// Lays the templates' results over the pod; gives what they are by themselves.
-    fn merge(&self, merged: &mut Value, patches: Vec<(String, Value)>) -> Result<Value, Error> {
+    fn merge(&self, merged: &mut Value, patches: &[(String, Value)]) -> Result<Value, Error> {
         let mut template_pod = Value::Object(Map::new());
         for (name, patch) in patches {
             let wrong = |source| Error::Merge {
@@ -211,8 +247,8 @@ impl<'a> Injection<'a> {
                 source,
             };
             merge::pod(&mut template_pod, patch.clone(), Directives::Obey).map_err(wrong)?;
-            overrides::relocate(merged, &patch, self.status.as_ref());
-            merge::pod(merged, patch, Directives::Obey).map_err(wrong)?;
+            overrides::relocate(merged, patch, self.status.as_ref());
+            merge::pod(merged, patch.clone(), Directives::Obey).map_err(wrong)?;
         }
         Ok(template_pod)
     }

@@ -1,6 +1,6 @@
 //! Where the injected containers stand.
 //!
-//! Called last. A native sidecar starts before the author's init containers, so that they are part of the mesh already; without it, rules for
+//! Called at the end of the pipeline. A native sidecar starts before the author's init containers, so that they are part of the mesh already; without it, rules for
 //! traffic come after them, or they would be cut off. Among the containers the sidecar is last, unless the others have to wait for it.
 
 use contract::pod::{INIT_CONTAINER, PROXY_CONTAINER, VALIDATION_CONTAINER};
@@ -52,6 +52,43 @@ fn put(pod: &mut Value, list: List, first: &[&str], last: &[&str]) {
         };
         // The sort is stable: the author's containers keep their order.
         containers.sort_by_key(rank);
+    }
+}
+
+/// Gives lists of an injected pod their old order back where a new injection changed nothing else in them.
+///
+/// Merging template and author's fields in turn may order variables in another way each time; a pod that stays the same must stay the same.
+pub(crate) fn keep(original: &Value, merged: &mut Value) {
+    for list in List::BOTH {
+        for container in pod::containers_mut(merged, list).into_iter().flatten() {
+            let name = pod::name(container).to_owned();
+            let old = pod::containers(original, list)
+                .iter()
+                .find(|old| pod::name(old) == name);
+            for field in ["env", "ports", "volumeMounts"] {
+                keep_list(old.and_then(|old| old.get(field)), container.get_mut(field));
+            }
+        }
+    }
+    for pointer in ["/spec/volumes", "/spec/imagePullSecrets"] {
+        keep_list(original.pointer(pointer), merged.pointer_mut(pointer));
+    }
+}
+
+fn keep_list(old: Option<&Value>, new: Option<&mut Value>) {
+    let (Some(Value::Array(old)), Some(Value::Array(new))) = (old, new) else {
+        return;
+    };
+    if old == new || old.len() != new.len() {
+        return;
+    }
+    let mut rest: Vec<&Value> = new.iter().collect();
+    let is_same = old.iter().all(|item| {
+        let at = rest.iter().position(|other| *other == item);
+        at.map(|at| rest.swap_remove(at)).is_some()
+    });
+    if is_same {
+        new.clone_from(old);
     }
 }
 

@@ -4,10 +4,7 @@
 //! fields win, lists with merge keys merge, and `image: auto` stands for the template's image.
 //! The author's version is remembered in an annotation, because after this nobody can tell it from the template's.
 
-use contract::{
-    annotations,
-    pod::{INIT_CONTAINER, PROXY_CONTAINER, VALIDATION_CONTAINER},
-};
+use contract::pod::{INIT_CONTAINER, PROXY_CONTAINER, VALIDATION_CONTAINER};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -45,14 +42,15 @@ pub(crate) fn relocate(pod: &mut Value, patch: &Value, status: Option<&Status>) 
     }
 }
 
-/// Lays the author's containers over those that the templates gave; returns all that are to be remembered.
+/// Lays the author's containers over those that the templates gave; returns all that are to be remembered,
+/// and whether there are new ones among them.
 pub(crate) fn reapply(
     merged: &mut Value,
     original: &Value,
     template_pod: &Value,
     status: Option<&Status>,
     mut saved: Overrides,
-) -> Overrides {
+) -> (Overrides, bool) {
     let mut is_new = false;
     for list in List::BOTH {
         for container in pod::containers(template_pod, list) {
@@ -78,11 +76,7 @@ pub(crate) fn reapply(
             }
         }
     }
-    if is_new {
-        saved.record_positions(original);
-        pod::annotate(merged, annotations::OVERRIDES, saved.to_json());
-    }
-    saved
+    (saved, is_new)
 }
 
 fn without_auto_image(container: &Map<String, Value>) -> Map<String, Value> {

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use contract::{annotations, pod::PROXY_CONTAINER};
+use contract::annotations;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -34,7 +34,7 @@ pub(crate) struct Overrides {
     containers: Vec<Map<String, Value>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     init_containers: Vec<Map<String, Value>>,
-    /// Where they stood, by name; only recorded where a template could tell.
+    /// Where they stood, by name; only recorded where a template gives something else if they stand at the end.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     positions: BTreeMap<String, Position>,
 }
@@ -53,22 +53,41 @@ impl Status {
         serde_json::from_str(pod::annotation(pod, annotations::STATUS)?).ok()
     }
 
-    /// The status after the templates gave `template_pod`.
-    pub(crate) fn new(template_pod: &Value, revision: &str) -> Self {
-        let names = |field: &str| {
-            let list = template_pod.get("spec")?.get(field)?.as_array()?;
-            Some(
-                list.iter()
-                    .map(|item| pod::name(item).to_owned())
-                    .collect::<Vec<_>>(),
-            )
-            .filter(|names| !names.is_empty())
+    /// The status after the templates gave `template_pod` and the result is `merged`.
+    ///
+    /// A container that an earlier injection left and that no template gives any more is still not the author's.
+    pub(crate) fn new(
+        template_pod: &Value,
+        merged: &Value,
+        earlier: Option<&Self>,
+        revision: &str,
+    ) -> Self {
+        let given = |field: &str| -> Vec<String> {
+            let list = template_pod
+                .pointer(&format!("/spec/{field}"))
+                .and_then(Value::as_array);
+            list.into_iter()
+                .flatten()
+                .map(|item| pod::name(item).to_owned())
+                .collect()
         };
+        let containers = |list: List| {
+            let mut names = given(list.field());
+            let left = pod::containers(merged, list).iter().map(pod::name);
+            let left = left.filter(|name| earlier.is_some_and(|earlier| earlier.names(name)));
+            let left: Vec<_> = left
+                .filter(|name| !names.iter().any(|known| known == name))
+                .map(str::to_owned)
+                .collect();
+            names.extend(left);
+            names
+        };
+        let some = |names: Vec<String>| Some(names).filter(|names| !names.is_empty());
         Self {
-            init_containers: names("initContainers"),
-            containers: names("containers"),
-            volumes: names("volumes"),
-            image_pull_secrets: names("imagePullSecrets"),
+            init_containers: some(containers(List::Init)),
+            containers: some(containers(List::Main)),
+            volumes: some(given("volumes")),
+            image_pull_secrets: some(given("imagePullSecrets")),
             revision: if revision.is_empty() {
                 "default"
             } else {
@@ -134,42 +153,29 @@ impl Overrides {
         }
     }
 
-    /// Records where the saved containers stood in `original`, if a template would see the difference once they are put back at the end.
-    pub(crate) fn record_positions(&mut self, original: &Value) {
-        // Templates leave `istio-proxy` out of everything but the list of ports.
-        let counts = |container: &Value| {
-            pod::name(container) != PROXY_CONTAINER || container.get("ports").is_some()
-        };
-        let differs = |list: List| {
-            let before = pod::containers(original, list);
-            let kept = before
-                .iter()
-                .filter(|container| self.get(pod::name(container)).is_none())
-                .filter(|container| counts(container));
-            let back = self
-                .list(list)
-                .iter()
-                .filter(|saved| named(saved) != PROXY_CONTAINER || saved.contains_key("ports"));
-            let after = kept.map(pod::name).chain(back.map(named));
-            !before
-                .iter()
-                .filter(|container| counts(container))
-                .map(pod::name)
-                .eq(after)
-        };
-        if !List::BOTH.into_iter().any(differs) {
-            return;
+    /// The author's pod as the next injection will put it together, if containers stand elsewhere in it; the index is not recorded yet.
+    pub(crate) fn moved(&self, original: &Value) -> Option<Value> {
+        let mut moved = original.clone();
+        for list in List::BOTH {
+            if let Some(containers) = pod::containers_mut(&mut moved, list) {
+                containers.retain(|container| self.get(pod::name(container)).is_none());
+            }
         }
+        self.restore(&mut moved);
+        let names = |pod, list| pod::containers(pod, list).iter().map(pod::name);
+        let is_moved = |list: &List| !names(original, *list).eq(names(&moved, *list));
+        List::BOTH.iter().any(is_moved).then_some(moved)
+    }
+
+    /// Records where the saved containers stood in `original`.
+    pub(crate) fn record_positions(&mut self, original: &Value) {
         for list in List::BOTH {
             for (index, container) in pod::containers(original, list).iter().enumerate() {
-                if self.get(pod::name(container)).is_some() {
-                    self.positions.insert(
-                        pod::name(container).to_owned(),
-                        Position {
-                            init: list == List::Init,
-                            index,
-                        },
-                    );
+                let name = pod::name(container);
+                if self.get(name).is_some() {
+                    let init = list == List::Init;
+                    self.positions
+                        .insert(name.to_owned(), Position { init, index });
                 }
             }
         }

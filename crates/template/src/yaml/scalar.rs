@@ -158,6 +158,7 @@ fn looks_numeric(text: &str) -> bool {
     let in_time = |byte: u8| in_number(byte) || b"tTzZ ".contains(&byte);
     let dots = text.bytes().filter(|byte| *byte == b'.').count();
     is_not_finite(text)
-        || text.bytes().all(in_number) && dots < 2
-        || text.bytes().all(in_time) && text.contains(':')
+        || text.bytes().any(|byte| byte.is_ascii_digit())
+            && (text.bytes().all(in_number) && dots < 2
+                || text.bytes().all(in_time) && text.contains(':'))
 }
