@@ -4,6 +4,7 @@
 //! file without end can hold up the program.
 
 use std::{
+    fmt::{self, Display, Formatter},
     fs::File,
     io::{self, Read},
     path::PathBuf,
@@ -26,30 +27,24 @@ pub struct Source {
 #[non_exhaustive]
 pub enum ReadError {
     /// The system refused.
-    #[error("cannot read {} ({flag})", path.display())]
+    #[error("cannot read {file}")]
     Io {
-        /// The flag that led to the file.
-        flag: &'static str,
         /// The file.
-        path: PathBuf,
+        file: Source,
         /// Why not.
         source: io::Error,
     },
     /// A directory, a pipe or a device.
-    #[error("{} ({flag}) is not a file", path.display())]
+    #[error("{file} is not a file")]
     NotAFile {
-        /// The flag that led to the file.
-        flag: &'static str,
         /// What was found there.
-        path: PathBuf,
+        file: Source,
     },
     /// More than anybody could mean.
-    #[error("{} ({flag}) is larger than {} MiB", path.display(), MAX_BYTES >> 20)]
+    #[error("{file} is larger than {} MiB", MAX_BYTES >> 20)]
     TooLarge {
-        /// The flag that led to the file.
-        flag: &'static str,
         /// The file.
-        path: PathBuf,
+        file: Source,
     },
 }
 
@@ -63,33 +58,34 @@ impl Source {
     }
 }
 
+/// The path with its flag, `/etc/tls/tls.crt (--tls-cert-file)`.
+impl Display for Source {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.path.display(), self.flag)
+    }
+}
+
 /// Reads all `sources`, in their order.
 pub(super) fn all(sources: &[Source]) -> Result<Vec<Vec<u8>>, ReadError> {
     sources.iter().map(read).collect()
 }
 
-fn read(Source { flag, path }: &Source) -> Result<Vec<u8>, ReadError> {
+fn read(file: &Source) -> Result<Vec<u8>, ReadError> {
+    let path = &file.path;
     let failed = |source| ReadError::Io {
-        flag,
-        path: path.clone(),
+        file: file.clone(),
         source,
     };
     // Asked before opening, because opening a pipe waits for its writer.
     if !path.metadata().map_err(failed)?.is_file() {
-        return Err(ReadError::NotAFile {
-            flag,
-            path: path.clone(),
-        });
+        return Err(ReadError::NotAFile { file: file.clone() });
     }
     let mut contents = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut contents))
+        .and_then(|open| open.take(MAX_BYTES + 1).read_to_end(&mut contents))
         .map_err(failed)?;
     if contents.len() as u64 > MAX_BYTES {
-        return Err(ReadError::TooLarge {
-            flag,
-            path: path.clone(),
-        });
+        return Err(ReadError::TooLarge { file: file.clone() });
     }
     Ok(contents)
 }

@@ -21,7 +21,7 @@ use tokio::time;
 /// The most that one body may have: twice what the API server sends at most, and what Istio takes.
 pub const MAX_BYTES: usize = 6 << 20;
 /// How long one body may take: the longest `timeoutSeconds` of a webhook.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How much of a body that is too large is read for the sake of the client.
 const MAX_DISCARDED: usize = 64 << 20;
 /// How much all bodies that are being read may take together.

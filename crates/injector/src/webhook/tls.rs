@@ -7,7 +7,7 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ServerConfig,
+    InconsistentKeys, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{
         CertificateDer, PrivateKeyDer,
@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     config::Config,
-    files::{Live, LoadError, Reloader},
+    files::{Live, LoadError, Reloader, Source},
     metrics::Files as Metrics,
 };
 use runtime::readiness::Readiness;
@@ -31,24 +31,61 @@ pub const CERT_FLAG: &str = "--tls-cert-file";
 /// The flag of the private key file.
 pub const KEY_FLAG: &str = "--tls-key-file";
 
+/// What a PEM file holds, and which it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Pem<'a> {
+    /// The file.
+    pub source: &'a Source,
+    /// Its contents.
+    pub bytes: &'a [u8],
+}
+
 /// Why a certificate and a key cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// The certificate file is not PEM.
-    #[error("{CERT_FLAG} cannot be read as PEM")]
-    CertificatePem(#[source] pem::Error),
+    #[error("{certificate} cannot be read as PEM")]
+    CertificatePem {
+        /// The file.
+        certificate: Source,
+        /// Why not.
+        source: pem::Error,
+    },
     /// The certificate file holds no certificate.
     #[error(
-        "{CERT_FLAG} holds no certificate, give a PEM file with the chain, the webhook's own certificate first"
+        "{certificate} holds no certificate, give a PEM file with the chain, the webhook's own certificate first"
     )]
-    NoCertificate,
+    NoCertificate {
+        /// The file.
+        certificate: Source,
+    },
     /// The key file holds no key that can be read.
-    #[error("{KEY_FLAG} holds no private key, give a PEM file with a PKCS #8, PKCS #1 or SEC1 key")]
-    NoKey(#[source] pem::Error),
+    #[error("{key} holds no private key, give a PEM file with a PKCS #8, PKCS #1 or SEC1 key")]
+    NoKey {
+        /// The file.
+        key: Source,
+        /// What was met instead.
+        source: pem::Error,
+    },
+    /// The key is not the certificate's.
+    #[error("the key {key} does not belong to the first certificate of {certificate}")]
+    Mismatch {
+        /// The file of the certificate.
+        certificate: Source,
+        /// The file of the key.
+        key: Source,
+    },
     /// The pair does not work.
-    #[error("the certificate of {CERT_FLAG} cannot be served with the key of {KEY_FLAG}")]
-    Unusable(#[source] rustls::Error),
+    #[error("the certificate {certificate} cannot be served with the key {key}")]
+    Unusable {
+        /// The file of the certificate.
+        certificate: Source,
+        /// The file of the key.
+        key: Source,
+        /// Why not.
+        source: Box<rustls::Error>,
+    },
     /// The provider does not speak what is asked of it.
     #[error("TLS cannot be set up")]
     Protocol(#[source] rustls::Error),
@@ -72,12 +109,21 @@ pub fn reloader(
     metrics: Metrics,
 ) -> Result<Reloader<CertifiedKey, TlsError>, LoadError<TlsError>> {
     let provider = provider();
+    let (certificate, key) = (config.certificate.clone(), config.key.clone());
     Reloader::start(
         "certificate",
-        vec![config.certificate.clone(), config.key.clone()],
-        Box::new(move |contents| match contents {
-            [certificates, key] => parse(certificates, key, &provider),
-            _ => Err(TlsError::NoCertificate),
+        vec![certificate.clone(), key.clone()],
+        Box::new(move |contents| {
+            let file = |idx: usize| contents.get(idx).map_or(&[][..], Vec::as_slice);
+            let certificates = Pem {
+                source: &certificate,
+                bytes: file(0),
+            };
+            let key = Pem {
+                source: &key,
+                bytes: file(1),
+            };
+            parse(certificates, key, &provider)
         }),
         readiness.detail("certificate"),
         metrics,
@@ -89,18 +135,39 @@ pub fn reloader(
 /// # Errors
 /// When either is not there, or they do not belong together.
 pub fn parse(
-    certificates: &[u8],
-    key: &[u8],
+    certificates: Pem<'_>,
+    key: Pem<'_>,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, TlsError> {
-    let chain = CertificateDer::pem_slice_iter(certificates)
+    let certificate_source = || certificates.source.clone();
+    let key_source = || key.source.clone();
+    let chain = CertificateDer::pem_slice_iter(certificates.bytes)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(TlsError::CertificatePem)?;
+        .map_err(|source| TlsError::CertificatePem {
+            certificate: certificate_source(),
+            source,
+        })?;
     if chain.is_empty() {
-        return Err(TlsError::NoCertificate);
+        return Err(TlsError::NoCertificate {
+            certificate: certificate_source(),
+        });
     }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsError::NoKey)?;
-    CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Unusable)
+    let private_key =
+        PrivateKeyDer::from_pem_slice(key.bytes).map_err(|source| TlsError::NoKey {
+            key: key_source(),
+            source,
+        })?;
+    CertifiedKey::from_der(chain, private_key, provider).map_err(|source| match source {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::Mismatch {
+            certificate: certificate_source(),
+            key: key_source(),
+        },
+        source => TlsError::Unusable {
+            certificate: certificate_source(),
+            key: key_source(),
+            source: Box::new(source),
+        },
+    })
 }
 
 /// Performs handshakes with `key` as it is at each of them: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
@@ -144,42 +211,58 @@ mod tests {
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
-    fn refusal(certificates: &str, key: &str) -> String {
-        parse(certificates.as_bytes(), key.as_bytes(), &provider())
-            .expect_err("the pair must be refused")
-            .to_string()
+    fn parse_pair(certificates: &str, key: &str) -> Result<CertifiedKey, TlsError> {
+        let file = |flag, path: &str| Source {
+            flag,
+            path: path.into(),
+        };
+        parse(
+            Pem {
+                source: &file(CERT_FLAG, "/x/tls.crt"),
+                bytes: certificates.as_bytes(),
+            },
+            Pem {
+                source: &file(KEY_FLAG, "/x/tls.key"),
+                bytes: key.as_bytes(),
+            },
+            &provider(),
+        )
     }
 
     #[test]
     fn a_matching_pair_is_accepted() {
         let (certificate, key) = pair();
-        let parsed = parse(certificate.as_bytes(), key.as_bytes(), &provider()).unwrap();
-        assert_eq!(parsed.cert.len(), 1);
+        assert_eq!(parse_pair(&certificate, &key).unwrap().cert.len(), 1);
     }
 
     #[test]
-    fn what_cannot_be_served_is_refused_by_flag() {
+    fn what_cannot_be_served_is_refused_by_file_and_flag() {
         let (certificate, key) = pair();
         let (_, other_key) = pair();
+        let no_certificate = "/x/tls.crt (--tls-cert-file) holds no certificate";
+        let no_key = "/x/tls.key (--tls-key-file) holds no private key";
+        let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let table = [
-            ("", key.as_str(), "--tls-cert-file holds no certificate"),
-            (&key, &key, "--tls-cert-file holds no certificate"),
-            (&certificate, "", "--tls-key-file holds no private key"),
+            ("", key.as_str(), no_certificate),
+            (&key, &key, no_certificate),
+            (&certificate, "", no_key),
+            (&certificate, &certificate, no_key),
             (
                 &certificate,
-                &certificate,
-                "--tls-key-file holds no private key",
+                &other_key,
+                "the key /x/tls.key (--tls-key-file) does not belong to the first certificate of /x/tls.crt (--tls-cert-file)",
             ),
-            (&certificate, &other_key, "cannot be served with the key"),
-            (&certificate[..80], &key, "--tls-cert-file"),
+            (&certificate[..80], &key, "/x/tls.crt (--tls-cert-file)"),
             (
-                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                nonsense,
                 &key,
-                "cannot be served with the key",
+                "the certificate /x/tls.crt (--tls-cert-file) cannot be served",
             ),
         ];
         for (certificates, key, expected) in table {
-            let refusal = refusal(certificates, key);
+            let refusal = parse_pair(certificates, key)
+                .expect_err("the pair must be refused")
+                .to_string();
             assert!(refusal.contains(expected), "{refusal}");
         }
     }

@@ -1,6 +1,6 @@
 //! Clients that mean no good, or know no better.
 
-use std::time::Duration;
+use std::{any::Any, io, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -13,68 +13,44 @@ use crate::{
     fixture::{Fixture, LIMIT, pod, review_of},
 };
 
+/// The `idx`th of seven ways to be a bad client; it stays connected for as long as the value lives.
+async fn bad_client(fixture: &Fixture, idx: usize) -> io::Result<Box<dyn Any>> {
+    let plain = async |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(fixture.address).await?;
+        stream.write_all(bytes).await?;
+        io::Result::Ok(Box::new(stream) as Box<dyn Any>)
+    };
+    let encrypted = async |speech, bytes: &[u8]| {
+        let mut stream = handshake(fixture.address, &fixture.certificate, speech).await?;
+        stream.write_all(bytes).await?;
+        io::Result::Ok(Box::new(stream) as Box<dyn Any>)
+    };
+    match idx % 7 {
+        0 => plain(b"").await,
+        // Half a TLS record.
+        1 => plain(&[0x16, 3, 1, 2, 0, 1]).await,
+        2 => plain(b"POST /inject HTTP/1.1\r\n\r\n").await,
+        3 => encrypted(HTTP_2, b"").await,
+        4 => encrypted(HTTP_1, b"POST /inject HTTP/1.1\r\nHost:").await,
+        // A body that never comes.
+        5 => {
+            let head = b"POST /inject HTTP/1.1\r\nHost: a\r\nContent-Length: 6000000\r\n\r\n{";
+            encrypted(HTTP_1, head).await
+        }
+        // Goes away in the middle.
+        _ => {
+            drop(encrypted(HTTP_1, b"POST /inject").await?);
+            Ok(Box::new(()))
+        }
+    }
+}
+
 #[tokio::test]
 async fn seventy_idle_and_broken_clients_hurt_nobody() {
     let fixture = Fixture::start().await;
-    let mut silent = Vec::new();
-    let mut handshaken = Vec::new();
+    let mut bad = Vec::new();
     for idx in 0..70 {
-        match idx % 7 {
-            // Says nothing at all.
-            0 => silent.push(TcpStream::connect(fixture.address).await.unwrap()),
-            // Half a TLS record.
-            1 => {
-                let mut stream = TcpStream::connect(fixture.address).await.unwrap();
-                stream.write_all(&[0x16, 3, 1, 2, 0, 1]).await.unwrap();
-                silent.push(stream);
-            }
-            // Plain HTTP where TLS is spoken.
-            2 => {
-                let mut stream = TcpStream::connect(fixture.address).await.unwrap();
-                stream
-                    .write_all(b"POST /inject HTTP/1.1\r\n\r\n")
-                    .await
-                    .unwrap();
-                silent.push(stream);
-            }
-            // Shakes hands and says nothing.
-            3 => handshaken.push(
-                handshake(fixture.address, &fixture.certificate, HTTP_2)
-                    .await
-                    .unwrap(),
-            ),
-            // Half a head.
-            4 => {
-                let mut stream = handshake(fixture.address, &fixture.certificate, HTTP_1)
-                    .await
-                    .unwrap();
-                stream
-                    .write_all(b"POST /inject HTTP/1.1\r\nHost:")
-                    .await
-                    .unwrap();
-                handshaken.push(stream);
-            }
-            // A body that never comes.
-            5 => {
-                let mut stream = handshake(fixture.address, &fixture.certificate, HTTP_1)
-                    .await
-                    .unwrap();
-                stream
-                    .write_all(
-                        b"POST /inject HTTP/1.1\r\nHost: a\r\nContent-Length: 6000000\r\n\r\n{",
-                    )
-                    .await
-                    .unwrap();
-                handshaken.push(stream);
-            }
-            // Goes away in the middle.
-            _ => {
-                let mut stream = handshake(fixture.address, &fixture.certificate, HTTP_1)
-                    .await
-                    .unwrap();
-                stream.write_all(b"POST /inject").await.unwrap();
-            }
-        }
+        bad.push(bad_client(&fixture, idx).await.unwrap());
     }
     for speech in [HTTP_1, HTTP_2] {
         let mut client = fixture.client(speech).await;
