@@ -3,9 +3,14 @@
 //! Parsed by `main` and turned at once into a [`crate::config::Config`]; nothing else reads the environment.
 //! Names are Istio's where Istio has the same thing, its camel-case spelling is accepted too.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::Parser;
+use contract::ports;
 use runtime::log::LogArgs;
 
 /// The control plane of minimesh: injects sidecars into pods.
@@ -25,13 +30,13 @@ pub struct Args {
     )]
     pub mesh_config: Option<PathBuf>,
 
-    /// Address of the webhook, over TLS; `:15017` is every address of the machine.
+    /// Address of the webhook, over TLS; `:PORT` is every address of the machine.
     #[arg(
         long,
         alias = "httpsAddr",
         env = "HTTPS_ADDR",
         value_name = "ADDR:PORT",
-        default_value = ":15017",
+        default_value_t = SocketAddr::from((Ipv6Addr::UNSPECIFIED, ports::WEBHOOK)),
         value_parser = address
     )]
     pub https_addr: SocketAddr,
