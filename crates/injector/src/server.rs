@@ -34,7 +34,7 @@ pub struct Listener {
 /// What clients may do. The defaults suit an admission webhook.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once. An API server needs one or a handful; an idle one costs some 40 kB.
+    /// Connections at once. An API server needs one or a handful; an idle one costs some 30 kB.
     pub connections: usize,
     /// Time for a TLS handshake.
     pub handshake: Duration,
