@@ -116,16 +116,18 @@ impl Lifecycle {
 
     async fn follow(&self, mut next_signal: impl FnMut(&mut Context<'_>) -> Poll<&'static str>) {
         let start = Instant::now();
-        let started = async {
+        let announce = async {
             self.readiness.ready().await;
             if self.advance(Phase::Ready) {
                 info!(after_ms = start.elapsed().as_millis(), "ready");
             }
-            self.draining().await;
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             name = poll_fn(&mut next_signal) => self.drain(name),
-            () = started => {}
+            // Somebody inside the program may ask for the end before it was ever ready.
+            () = self.draining() => {}
+            () = announce => {}
         }
         tokio::select! {
             name = poll_fn(&mut next_signal) => {
@@ -256,6 +258,15 @@ mod tests {
         tokio::join!(run, script);
         assert_eq!(program.life.phase(), Phase::Stopping);
         assert!(program.start.elapsed() < DRAIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_can_end_itself_before_it_was_ever_ready() {
+        let (program, run) = start();
+        let _guard = program.readiness.register("listener");
+        let script = async { program.life.stop("a part failed") };
+        let ended = async { tokio::join!(run, script) };
+        time::timeout(DRAIN, ended).await.expect("it ends at once");
     }
 
     #[tokio::test(start_paused = true)]
