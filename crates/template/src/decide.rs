@@ -92,7 +92,10 @@ pub fn decide(pod: &Value, namespace: &str, rules: &Rules) -> Decision {
         return Decision::Skip(Reason::HostNetwork);
     }
     let os = ["/spec/os/name", "/spec/nodeSelector/kubernetes.io~1os"];
-    if os.iter().any(|field| pod.pointer(field).and_then(Value::as_str) == Some("windows")) {
+    if os
+        .iter()
+        .any(|field| pod.pointer(field).and_then(Value::as_str) == Some("windows"))
+    {
         return Decision::Skip(Reason::Windows);
     }
     if PROTECTED_NAMESPACES.contains(&namespace) {

@@ -16,6 +16,29 @@ use crate::{
 /// An image that means the injected one; the field is required, so an author has to write something.
 const AUTO_IMAGE: &str = "auto";
 
+/// Moves the containers of a template's result that an earlier template put into the other list there: one container is in one place.
+///
+/// A template that adds a volume mount to `istio-proxy` cannot know whether the sidecar's own template made that a native one.
+pub(crate) fn follow(patch: &mut Value, template_pod: &Value) {
+    for list in List::BOTH {
+        let other = list.other();
+        let misplaced: Vec<String> = pod::containers(patch, list)
+            .iter()
+            .map(pod::name)
+            .filter(|name| {
+                pod::position(template_pod, list, name).is_none()
+                    && pod::position(template_pod, other, name).is_some()
+            })
+            .map(str::to_owned)
+            .collect();
+        for name in misplaced {
+            if let Some(container) = pod::take(patch, list, &name) {
+                pod::containers_entry(patch, other).push(container);
+            }
+        }
+    }
+}
+
 /// Brings each container that a template gives into the list where the template has it, before the template is merged.
 ///
 /// The author writes `istio-proxy` under `containers` even where the sidecar is native; and a pod that was injected in one form may be injected again

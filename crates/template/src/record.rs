@@ -154,8 +154,8 @@ impl Overrides {
     }
 
     /// The author's pod as the next injection will put it together, if containers stand elsewhere in it; the index is not recorded yet.
-    pub(crate) fn moved(&self, original: &Value) -> Option<Value> {
-        let mut moved = original.clone();
+    pub(crate) fn moved(&self, input: &Value) -> Option<Value> {
+        let mut moved = input.clone();
         for list in List::BOTH {
             if let Some(containers) = pod::containers_mut(&mut moved, list) {
                 containers.retain(|container| self.get(pod::name(container)).is_none());
@@ -163,14 +163,14 @@ impl Overrides {
         }
         self.restore(&mut moved);
         let names = |pod, list| pod::containers(pod, list).iter().map(pod::name);
-        let is_moved = |list: &List| !names(original, *list).eq(names(&moved, *list));
+        let is_moved = |list: &List| !names(input, *list).eq(names(&moved, *list));
         List::BOTH.iter().any(is_moved).then_some(moved)
     }
 
-    /// Records where the saved containers stood in `original`.
-    pub(crate) fn record_positions(&mut self, original: &Value) {
+    /// Records where the saved containers stood in `input`.
+    pub(crate) fn record_positions(&mut self, input: &Value) {
         for list in List::BOTH {
-            for (index, container) in pod::containers(original, list).iter().enumerate() {
+            for (index, container) in pod::containers(input, list).iter().enumerate() {
                 let name = pod::name(container);
                 if self.get(name).is_some() {
                     let init = list == List::Init;

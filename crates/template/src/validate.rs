@@ -225,81 +225,83 @@ mod tests {
             .collect()
     }
 
+    /// Keys with values that fit and values that do not.
+    const VALUES: &[(&str, &[&str], &[&str])] = &[
+        (
+            "sidecar.istio.io/interceptionMode",
+            &["REDIRECT", "TPROXY", "NONE"],
+            &["redirect", ""],
+        ),
+        (
+            "status.sidecar.istio.io/port",
+            &["0", "15020", " 1 "],
+            &["", "65536", "-1", "+1", "http"],
+        ),
+        (
+            "traffic.sidecar.istio.io/includeInboundPorts",
+            &["*", "", "80,443"],
+            &["80,", "*,80", "80-90"],
+        ),
+        (
+            "traffic.sidecar.istio.io/excludeInboundPorts",
+            &["", "80, 443"],
+            &["*"],
+        ),
+        (
+            "traffic.sidecar.istio.io/excludeOutboundPorts",
+            &["80"],
+            &["80\",\"-x"],
+        ),
+        (
+            "traffic.sidecar.istio.io/includeOutboundPorts",
+            &["80"],
+            &["80\"\n    - \"-m", "*"],
+        ),
+        (
+            "traffic.sidecar.istio.io/includeOutboundIPRanges",
+            &["*", "", "10.0.0.0/8,fd00::/8"],
+            &[
+                "10.0.0.1",
+                "10.0.0.0/33",
+                "10.0.0.0/08",
+                "10.0.0.0/8, fd00::/8",
+            ],
+        ),
+        (
+            "traffic.sidecar.istio.io/excludeOutboundIPRanges",
+            &["", "0.0.0.0/0"],
+            &["*"],
+        ),
+        (
+            "traffic.sidecar.istio.io/excludeInterfaces",
+            &["", "eth0,veth-1.2_3"],
+            &["0eth", "abcdefghijklmnop", "eth0,", "eth 0"],
+        ),
+        (
+            "readiness.status.sidecar.istio.io/periodSeconds",
+            &["0", "4294967295"],
+            &["", "-1", "1.5", "4294967296"],
+        ),
+        (
+            "prometheus.istio.io/merge-metrics",
+            &["t", "FALSE", "1"],
+            &["yes", ""],
+        ),
+        (
+            "sidecar.istio.io/proxyCPU",
+            &["100m", "0.5", "1", "1e3", "2Ki"],
+            &["", "1 m", "m", "1.5.5", "1\n", "100mm"],
+        ),
+        (
+            "proxy.istio.io/config",
+            &["", "concurrency: 2", "{\"statusPort\": 15021}"],
+            &["concurrency: two", "a: [", "- a"],
+        ),
+    ];
+
     #[test]
     fn values_are_checked_by_their_type() {
-        let table: &[(&str, &[&str], &[&str])] = &[
-            (
-                "sidecar.istio.io/interceptionMode",
-                &["REDIRECT", "TPROXY", "NONE"],
-                &["redirect", ""],
-            ),
-            (
-                "status.sidecar.istio.io/port",
-                &["0", "15020", " 1 "],
-                &["", "65536", "-1", "+1", "http"],
-            ),
-            (
-                "traffic.sidecar.istio.io/includeInboundPorts",
-                &["*", "", "80,443"],
-                &["80,", "*,80", "80-90"],
-            ),
-            (
-                "traffic.sidecar.istio.io/excludeInboundPorts",
-                &["", "80, 443"],
-                &["*"],
-            ),
-            (
-                "traffic.sidecar.istio.io/excludeOutboundPorts",
-                &["80"],
-                &["80\",\"-x"],
-            ),
-            (
-                "traffic.sidecar.istio.io/includeOutboundPorts",
-                &["80"],
-                &["80\"\n    - \"-m", "*"],
-            ),
-            (
-                "traffic.sidecar.istio.io/includeOutboundIPRanges",
-                &["*", "", "10.0.0.0/8,fd00::/8"],
-                &[
-                    "10.0.0.1",
-                    "10.0.0.0/33",
-                    "10.0.0.0/08",
-                    "10.0.0.0/8, fd00::/8",
-                ],
-            ),
-            (
-                "traffic.sidecar.istio.io/excludeOutboundIPRanges",
-                &["", "0.0.0.0/0"],
-                &["*"],
-            ),
-            (
-                "traffic.sidecar.istio.io/excludeInterfaces",
-                &["", "eth0,veth-1.2_3"],
-                &["0eth", "abcdefghijklmnop", "eth0,", "eth 0"],
-            ),
-            (
-                "readiness.status.sidecar.istio.io/periodSeconds",
-                &["0", "4294967295"],
-                &["", "-1", "1.5", "4294967296"],
-            ),
-            (
-                "prometheus.istio.io/merge-metrics",
-                &["t", "FALSE", "1"],
-                &["yes", ""],
-            ),
-            (
-                "sidecar.istio.io/proxyCPU",
-                &["100m", "0.5", "1", "1e3", "2Ki"],
-                &["", "1 m", "m", "1.5.5", "1\n", "100mm"],
-            ),
-            (
-                "proxy.istio.io/config",
-                &["", "concurrency: 2", "{\"statusPort\": 15021}"],
-                &["concurrency: two", "a: [", "- a"],
-            ),
-        ];
-        for (key, good, bad) in table {
+        for (key, good, bad) in VALUES {
             for value in *good {
                 assert_eq!(
                     problems(&json!({*key: value})),

@@ -110,6 +110,7 @@ fn formats() -> Vec<Case> {
         Case::new("several", "several"),
         Case::new("several", "several-asked"),
         Case::new("several", "several-unknown"),
+        Case::new("mounts", "several-lists"),
         Case::new("directives", "directives"),
     ]
 }

@@ -93,77 +93,75 @@ fn action() -> BoxedStrategy<Value> {
     ])
 }
 
-fn container(name: &'static str) -> BoxedStrategy<Value> {
-    let variable = (
-        one_of(&[
-            json!("A"),
-            json!("POD_NAME"),
-            json!("ISTIO_META_NETWORK"),
-            json!("ISTIO_KUBE_APP_PROBERS"),
-            json!("Z"),
-        ]),
-        any::<bool>(),
-    )
-        .prop_map(|(name, plain)| {
-            if plain {
-                json!({"name": name, "value": "x"})
-            } else {
+fn variables() -> BoxedStrategy<Value> {
+    let names = [
+        "A",
+        "POD_NAME",
+        "ISTIO_META_NETWORK",
+        "ISTIO_KUBE_APP_PROBERS",
+        "Z",
+    ];
+    let variable = (prop::sample::select(names.to_vec()), any::<bool>()).prop_map(
+        |(name, plain)| match plain {
+            true => json!({"name": name, "value": "x"}),
+            false => {
                 json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
             }
-        });
-    let fields = some_of(vec![
-        ("image", one_of(&[json!("auto"), json!("x"), json!("")])),
-        (
-            "args",
-            one_of(&[json!([]), json!(["-u", "1"]), json!(null)]),
-        ),
-        ("command", one_of(&[json!(["run"])])),
-        (
-            "env",
-            prop::collection::vec(variable, 0..4)
-                .prop_map(Value::from)
-                .boxed(),
-        ),
+        },
+    );
+    prop::collection::vec(variable, 0..4)
+        .prop_map(Value::from)
+        .boxed()
+}
+
+/// Fields with values from a list.
+fn plain_fields() -> Vec<(&'static str, BoxedStrategy<Value>)> {
+    let fields = [
+        ("image", json!(["auto", "x", ""])),
+        ("args", json!([[], ["-u", "1"], null])),
+        ("command", json!([["run"]])),
         (
             "ports",
-            one_of(&[
-                json!([{"name": "http", "containerPort": 80}]),
-                json!([{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53}]),
-                json!([{"containerPort": 15090}]),
-                json!([{}]),
+            json!([
+                [{"name": "http", "containerPort": 80}],
+                [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53}],
+                [{"containerPort": 15090}],
+                [{}],
             ]),
         ),
         (
             "securityContext",
-            one_of(&[
-                json!({"runAsUser": 2000}),
-                json!({"runAsGroup": 5, "capabilities": {"add": ["X"]}}),
-                json!(null),
-            ]),
+            json!([{"runAsUser": 2000}, {"runAsGroup": 5, "capabilities": {"add": ["X"]}}, null]),
         ),
-        (
-            "resources",
-            one_of(&[json!({}), json!({"limits": {"cpu": "1"}}), json!(null)]),
-        ),
+        ("resources", json!([{}, {"limits": {"cpu": "1"}}, null])),
         (
             "volumeMounts",
-            one_of(&[
-                json!([{"name": "data", "mountPath": "/data"}]),
-                json!([{"name": "mine", "mountPath": "/etc/istio/proxy"}]),
+            json!([
+                [{"name": "data", "mountPath": "/data"}],
+                [{"name": "mine", "mountPath": "/etc/istio/proxy"}],
             ]),
         ),
-        ("readinessProbe", action()),
-        ("livenessProbe", action()),
-        (
-            "lifecycle",
-            action()
-                .prop_map(|action| json!({"preStop": action}))
-                .boxed(),
-        ),
-        ("restartPolicy", one_of(&[json!("Always")])),
-        ("$patch", one_of(&[json!("delete")])),
-    ]);
+        ("restartPolicy", json!(["Always"])),
+        ("$patch", json!(["delete"])),
+    ];
     fields
+        .into_iter()
+        .map(|(field, values)| (field, one_of(values.as_array().expect("a list"))))
+        .collect()
+}
+
+fn container(name: &'static str) -> BoxedStrategy<Value> {
+    let mut fields = plain_fields();
+    fields.push(("env", variables()));
+    fields.push(("readinessProbe", action()));
+    fields.push(("livenessProbe", action()));
+    fields.push((
+        "lifecycle",
+        action()
+            .prop_map(|action| json!({"preStop": action}))
+            .boxed(),
+    ));
+    some_of(fields)
         .prop_map(move |mut container| {
             container["name"] = json!(name);
             container

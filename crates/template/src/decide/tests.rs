@@ -121,3 +121,22 @@ fn pods_of_every_odd_shape_get_a_decision() {
         );
     }
 }
+
+#[test]
+fn windows_and_an_odd_policy_exclude_even_who_asks() {
+    let asking = json!({"labels": {labels::INJECT: "true"}});
+    let odd = Policy::Unknown("on".to_owned());
+    check(
+        &asking,
+        odd,
+        &Decision::Skip(Reason::PolicyUnknown("on".to_owned())),
+    );
+    for spec in [
+        json!({"os": {"name": "windows"}}),
+        json!({"nodeSelector": {"kubernetes.io/os": "windows"}}),
+    ] {
+        let pod = json!({"metadata": asking, "spec": spec});
+        let decision = decide(&pod, "shop", &rules(Policy::Enabled));
+        assert_eq!(decision, Decision::Skip(Reason::Windows), "{spec}");
+    }
+}

@@ -1,0 +1,318 @@
+//! The pipeline: validate, render, merge, adjust.
+//!
+//! Run by `inject` for a pod that is to have a sidecar.
+//! The steps and their order are Istio's (`pkg/kube/inject`), but injecting an injected pod changes nothing.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use contract::{annotations, env, labels, pod::PROXY_CONTAINER};
+use serde_json::{Map, Value};
+
+use super::Request;
+use crate::{
+    config::{Compiled, Config},
+    error::Error,
+    merge::{self, Directives},
+    openshift,
+    options::{Options, Platform},
+    order, overrides,
+    owner::Owner,
+    pod, probes, prometheus, proxy_config,
+    record::{self, Overrides, Status},
+    render::{self, Context, Rendered},
+    validate,
+    warning::Warning,
+};
+
+/// One pod on its way.
+pub(super) struct Injection<'a> {
+    config: &'a Compiled,
+    options: &'a Options,
+    request: &'a Request<'a>,
+    /// The pod as it came, apart from ids that OpenShift assigned.
+    original: Cow<'a, Value>,
+    status: Option<Status>,
+    overrides: Overrides,
+    proxy_config: Map<String, Value>,
+    status_port: u16,
+    environment: BTreeMap<String, String>,
+    warnings: Vec<Warning>,
+}
+
+// === impl Injection ===
+
+impl<'a> Injection<'a> {
+    pub(super) fn new(
+        config: &'a Config,
+        request: &'a Request<'a>,
+        warnings: Vec<Warning>,
+    ) -> Result<Self, Error> {
+        let (compiled, options) = (config.compiled(), config.options());
+        let invalid = validate::annotations(request.pod);
+        if !invalid.is_empty() {
+            return Err(Error::Annotations {
+                annotations: invalid,
+            });
+        }
+        let status = Status::of(request.pod);
+        let mut original = Cow::Borrowed(request.pod);
+        if options.platform == Platform::OpenShift && status.is_none() {
+            overrides::reset_assigned_user(original.to_mut());
+        }
+        let mut proxy_config = compiled.proxy_config();
+        if let Some(text) = pod::annotation(request.pod, annotations::PROXY_CONFIG) {
+            // It was validated above; what cannot be read there has been refused.
+            proxy_config::merge(
+                &mut proxy_config,
+                proxy_config::parse(text).unwrap_or_default(),
+            );
+        }
+        Ok(Self {
+            config: compiled,
+            options,
+            overrides: Overrides::of(request.pod)?,
+            status_port: status_port(request.pod, &proxy_config),
+            environment: environment(compiled, request),
+            request,
+            original,
+            status,
+            proxy_config,
+            warnings,
+        })
+    }
+
+    pub(super) fn run(mut self) -> Result<(Value, Vec<Warning>), Error> {
+        let owner = self
+            .request
+            .owner
+            .clone()
+            .unwrap_or_else(|| Owner::of(&self.original));
+        let input = record::template_input(
+            &self.original,
+            self.status.as_ref(),
+            &self.overrides,
+            self.status_port,
+        );
+        let rendered = self.render(&input, &owner)?;
+        let mut merged = (*self.original).clone();
+        let template_pod = self.merge(&mut merged, &rendered.patches)?;
+        let earlier = Earlier::of(&self.original, self.status.as_ref());
+        let (mut saved, is_new) = overrides::reapply(
+            &mut merged,
+            &self.original,
+            &template_pod,
+            self.status.as_ref(),
+            self.overrides.clone(),
+        );
+        if is_new {
+            let moved = saved.moved(&input);
+            // Where the templates give the same for both orders, the record is as short as Istio's.
+            if moved.is_some_and(|moved| {
+                !self
+                    .render(&moved, &owner)
+                    .is_ok_and(|again| again.patches == rendered.patches)
+            }) {
+                saved.record_positions(&input);
+            }
+            pod::annotate(&mut merged, annotations::OVERRIDES, saved.to_json());
+        }
+        overrides::align_users(&mut merged, &saved, self.is_tproxy());
+        self.adjust(&mut merged, &earlier, rendered.rewrite_probes)?;
+        let status = Status::new(
+            &template_pod,
+            &merged,
+            self.status.as_ref(),
+            &self.options.revision,
+        );
+        self.annotate(&mut merged, &status);
+        order::arrange(&mut merged, self.holds_application());
+        if self.status.is_some() {
+            order::keep(&self.original, &mut merged);
+        }
+        Ok((merged, self.warnings))
+    }
+
+    fn render(&self, input: &Value, owner: &Owner) -> Result<Rendered, Error> {
+        let ids = match self.options.platform {
+            Platform::OpenShift => openshift::proxy_ids(self.request.namespace.object.as_ref()),
+            Platform::Kubernetes => openshift::proxy_ids(None),
+        };
+        let context = Context::new(
+            self.config,
+            self.options,
+            input,
+            &self.request.namespace.name,
+            owner,
+            self.proxy_config.clone(),
+            ids,
+        );
+        render::render(self.config, &context)
+    }
+
+    /// Lays the templates' results over the pod; gives what they are by themselves.
+    fn merge(&self, merged: &mut Value, patches: &[(String, Value)]) -> Result<Value, Error> {
+        let mut template_pod = Value::Object(Map::new());
+        for (name, patch) in patches {
+            let wrong = |source| Error::Merge {
+                name: name.clone(),
+                source,
+            };
+            let mut patch = patch.clone();
+            overrides::follow(&mut patch, &template_pod);
+            overrides::relocate(merged, &patch, self.status.as_ref());
+            merge::pod(&mut template_pod, patch.clone(), Directives::Obey).map_err(wrong)?;
+            merge::pod(merged, patch, Directives::Obey).map_err(wrong)?;
+        }
+        Ok(template_pod)
+    }
+
+    /// What templates cannot do: variables from outside, metrics, probes.
+    fn adjust(
+        &mut self,
+        merged: &mut Value,
+        earlier: &Earlier,
+        template_rewrites: Option<bool>,
+    ) -> Result<(), Error> {
+        if let Some(sidecar) = pod::find_mut(merged, PROXY_CONTAINER) {
+            for (name, value) in &self.environment {
+                pod::set_variable_last(sidecar, name, value);
+            }
+            if let Some(scrape) = &earlier.scrape {
+                pod::set_variable_last(sidecar, env::PROMETHEUS_ANNOTATIONS, scrape);
+            }
+        }
+        prometheus::merge(
+            merged,
+            self.config.mesh.merges_prometheus(),
+            self.status_port,
+            &mut self.warnings,
+        )?;
+        prometheus::announce_secure_port(merged);
+        if pod::find(merged, PROXY_CONTAINER).is_some()
+            && self.rewrites_probes(merged, template_rewrites)
+        {
+            let probers = self.rewrite_probes(merged, earlier);
+            if let Some((probers, sidecar)) = probers.zip(pod::find_mut(merged, PROXY_CONTAINER)) {
+                pod::set_variable_last(sidecar, env::KUBE_APP_PROBERS, &probers);
+            }
+        }
+        Ok(())
+    }
+
+    fn rewrite_probes(&mut self, merged: &mut Value, earlier: &Earlier) -> Option<String> {
+        if self.status_port == 0 {
+            self.warnings.push(Warning::NoStatusPort);
+            return None;
+        }
+        probes::rewrite(
+            merged,
+            self.status_port,
+            earlier.probers.as_deref(),
+            &mut self.warnings,
+        )
+    }
+
+    fn annotate(&self, merged: &mut Value, status: &Status) {
+        if let Some(network) = self.environment.get(env::META_NETWORK) {
+            pod::metadata_map_mut(merged, "labels")
+                .insert(labels::NETWORK.to_owned(), Value::from(network.as_str()));
+        }
+        pod::annotate(merged, annotations::STATUS, status.to_json());
+        for (key, value) in &self.config.injected_annotations {
+            pod::annotate(merged, key, value.as_str());
+        }
+    }
+
+    /// By annotation, which may be a template's as well as the author's, else by what the configuration says.
+    fn rewrites_probes(&self, merged: &Value, template_rewrites: Option<bool>) -> bool {
+        pod::annotation(merged, annotations::REWRITE_PROBES)
+            .and_then(validate::boolean)
+            .or(template_rewrites)
+            .or_else(|| {
+                self.config
+                    .value(&["sidecarInjectorWebhook", "rewriteAppHTTPProbe"])?
+                    .as_bool()
+            })
+            .unwrap_or(false)
+    }
+
+    fn holds_application(&self) -> bool {
+        let wish = |value: Option<&Value>| value.and_then(Value::as_bool).unwrap_or(false);
+        wish(self.proxy_config.get("holdApplicationUntilProxyStarts"))
+            || wish(
+                self.config
+                    .value(&["global", "proxy", "holdApplicationUntilProxyStarts"]),
+            )
+    }
+
+    fn is_tproxy(&self) -> bool {
+        let annotated = pod::annotation(self.request.pod, annotations::INTERCEPTION_MODE);
+        annotated.or_else(|| self.proxy_config.get("interceptionMode")?.as_str()) == Some("TPROXY")
+    }
+}
+
+/// What an earlier injection told the sidecar, which may be merged away with it.
+struct Earlier {
+    scrape: Option<String>,
+    probers: Option<String>,
+}
+
+// === impl Earlier ===
+
+impl Earlier {
+    fn of(pod: &Value, status: Option<&Status>) -> Self {
+        let sidecar = status.and_then(|_| pod::find(pod, PROXY_CONTAINER));
+        let variable = |name: &str| {
+            sidecar
+                .and_then(|sidecar| pod::variable(sidecar, name))
+                .map(str::to_owned)
+        };
+        Self {
+            scrape: variable(env::PROMETHEUS_ANNOTATIONS),
+            probers: variable(env::KUBE_APP_PROBERS),
+        }
+    }
+}
+
+/// The port of the agent's status server; 0 if there is to be none.
+fn status_port(pod: &Value, proxy_config: &Map<String, Value>) -> u16 {
+    let annotated =
+        pod::annotation(pod, annotations::STATUS_PORT).and_then(|port| port.trim().parse().ok());
+    let configured = || {
+        let port = proxy_config.get("statusPort")?;
+        port.as_u64()
+            .or_else(|| port.as_str()?.parse().ok())
+            .and_then(|port| port.try_into().ok())
+    };
+    annotated
+        .or_else(configured)
+        .unwrap_or(contract::ports::STATUS)
+}
+
+/// Variables that are set from outside of the template: cluster and network by values, then by the URL, and the network by the pod's label.
+fn environment(config: &Compiled, request: &Request<'_>) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
+    for (name, path) in [
+        (
+            env::META_CLUSTER_ID,
+            &["global", "multiCluster", "clusterName"][..],
+        ),
+        (env::META_NETWORK, &["global", "network"]),
+    ] {
+        let value = config.value_text(path);
+        if !value.is_empty() {
+            environment.insert(name.to_owned(), value);
+        }
+    }
+    let is_given = |(name, value): &(&String, &String)| {
+        !value.is_empty() || ![env::META_CLUSTER_ID, env::META_NETWORK].contains(&name.as_str())
+    };
+    let given = request.environment.iter().filter(is_given);
+    environment.extend(given.map(|(name, value)| (name.clone(), value.clone())));
+    if let Some(network) =
+        pod::label(request.pod, labels::NETWORK).filter(|network| !network.is_empty())
+    {
+        environment.insert(env::META_NETWORK.to_owned(), network.to_owned());
+    }
+    environment
+}
