@@ -1,5 +1,7 @@
 //! `minimesh kube-inject` as a person runs it: the built program, files in and out, messages and exit status.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     fs,
     io::Write,
