@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// Switches of the injecting program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The control plane's revision; empty is the default one.
+    /// The control plane's revision; empty or `default` is the default one, which templates see as an empty text.
     pub revision: String,
     /// Whether the sidecar is an init container that keeps running (Kubernetes' native sidecar) or an ordinary container.
     pub native_sidecars: NativeSidecars,
@@ -67,6 +67,14 @@ const NATIVE_SIDECARS_SINCE: (u32, u32) = (1, 33);
 // === impl Options ===
 
 impl Options {
+    /// The revision as templates see it.
+    pub(crate) fn shown_revision(&self) -> &str {
+        match self.revision.as_str() {
+            "default" => "",
+            other => other,
+        }
+    }
+
     /// Whether a pod that is bound to `node` (empty: to none) gets a native sidecar.
     pub(crate) fn native_sidecar_on(&self, node: &str) -> bool {
         match (self.native_sidecars, &self.nodes) {

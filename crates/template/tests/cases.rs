@@ -74,6 +74,7 @@ fn mechanics() -> Vec<Case> {
         case("status-port-zero"),
         case("order-native").options(native),
         case("order-ordinary"),
+        case("revision-default").options(|options| options.revision = "default".to_owned()),
         case("native-by-node").options(|options| {
             let node = |name: &str, version: &str| Node { name: name.to_owned(), version: version.to_owned() };
             options.nodes = Some(vec![node("old", "v1.30.1"), node("new", "v1.34.0")]);

@@ -329,4 +329,16 @@ proptest! {
     fn anything_is_injected_skipped_or_refused(pod in anything(), config_idx in 0..4_usize) {
         let _ = run(&CONFIGS[config_idx], &pod);
     }
+
+    #[test]
+    fn any_text_is_a_configuration_or_is_refused(
+        config in "((policy|templates|template|aliases|defaultTemplates): ?|[a-z\\[\\]{} :'|-]{0,6}|\n {0,4}|\\{\\{|\\}\\}|\\.Spec){0,20}",
+        values in "[a-z:{}\\[\\] \n-]{0,20}",
+        mesh in "((defaultConfig|proxyListenPort|trustDomain): ?|[a-z0-9:{} \n]{0,6}){0,5}",
+    ) {
+        let [config, values, mesh] = [&config, &values, &mesh].map(|text| Text { name: "test", text });
+        if let Ok(config) = Config::load(&Sources { config, values, mesh }, Options::default()) {
+            let _ = run(&config, &json!({"spec": {"containers": [{"name": "web"}]}}));
+        }
+    }
 }

@@ -131,7 +131,9 @@ impl Fields<'_> {
     }
 
     fn selectors(&self, key: &str) -> Result<Vec<Selector>, ConfigError> {
-        let list: Vec<Value> = self.read(key, "a list of label selectors")?.unwrap_or_default();
+        let list: Vec<Value> = self
+            .read(key, "a list of label selectors")?
+            .unwrap_or_default();
         let parse = |(selector_idx, selector): (usize, &Value)| {
             Selector::parse(selector).map_err(|source| ConfigError::Selector {
                 origin: self.source.name.to_owned(),

@@ -122,7 +122,7 @@ impl<'a> Injection<'a> {
             &template_pod,
             &merged,
             self.status.as_ref(),
-            &self.options.revision,
+            self.options.shown_revision(),
         );
         self.annotate(&mut merged, &status);
         order::arrange(&mut merged, self.holds_application());

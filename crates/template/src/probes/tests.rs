@@ -18,7 +18,9 @@ fn rewritten(pod: &mut Value, known: Option<&str>) -> Option<String> {
 }
 
 fn parsed(instructions: Option<&str>) -> Value {
-    instructions.map_or(Value::Null, |text| serde_json::from_str(text).expect("it is JSON"))
+    instructions.map_or(Value::Null, |text| {
+        serde_json::from_str(text).expect("it is JSON")
+    })
 }
 
 #[track_caller]
@@ -96,7 +98,8 @@ fn a_named_port_is_the_containers_own() {
 
 #[test]
 fn a_port_name_that_nothing_bears_is_told_and_the_probe_left() {
-    let container = json!({"name": "web", "readinessProbe": {"httpGet": {"path": "/", "port": "htpp"}}});
+    let container =
+        json!({"name": "web", "readinessProbe": {"httpGet": {"path": "/", "port": "htpp"}}});
     let mut pod = pod(&container);
     let mut warnings = Vec::new();
     assert_eq!(rewrite(&mut pod, STATUS_PORT, None, &mut warnings), None);
@@ -127,7 +130,10 @@ fn what_an_earlier_injection_recorded_stays_and_follows_the_port() {
     let mut pod = pod(&json!({"name": "web", "readinessProbe": {"httpGet": {"port": 80}}}));
     let first = rewritten(&mut pod, None);
     let late = json!({"name": "late", "livenessProbe": {"tcpSocket": {"port": 1}}});
-    pod["spec"]["containers"].as_array_mut().expect("a list").push(late);
+    pod["spec"]["containers"]
+        .as_array_mut()
+        .expect("a list")
+        .push(late);
     let second = rewrite(&mut pod, 15099, first.as_deref(), &mut Vec::new());
     assert_eq!(
         parsed(second.as_deref()),
@@ -136,5 +142,8 @@ fn what_an_earlier_injection_recorded_stays_and_follows_the_port() {
             "/app-health/web/readyz": {"httpGet": {"port": 80}},
         })
     );
-    assert_eq!(pod["spec"]["containers"][0]["readinessProbe"]["httpGet"]["port"], 15099);
+    assert_eq!(
+        pod["spec"]["containers"][0]["readinessProbe"]["httpGet"]["port"],
+        15099
+    );
 }

@@ -88,7 +88,7 @@ impl<'a> Context<'a> {
                 ("ProxyConfig", Value::go_struct(&self.proxy_config)),
                 ("MeshConfig", Value::go_struct(&self.config.mesh.fields)),
                 ("Values", Value::plain(&self.config.values)),
-                ("Revision", text(&self.options.revision)),
+                ("Revision", text(self.options.shown_revision())),
                 ("NativeSidecars", Value::Bool(self.native)),
                 ("ProxyImage", text(&self.proxy_image())),
                 ("ProxyInitImage", text(&self.init_image())),
