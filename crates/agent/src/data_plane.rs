@@ -14,6 +14,7 @@
 
 mod access_log;
 mod captured;
+mod config;
 mod connections;
 mod detect;
 mod error;
@@ -30,7 +31,6 @@ mod worker;
 use std::{
     future::poll_fn,
     net::{SocketAddr, TcpListener},
-    num::NonZeroUsize,
     sync::Arc,
     task::Poll,
     thread,
@@ -40,6 +40,7 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 pub use access_log::{Format, Reader as AccessLogReader};
+pub use config::{Config, Limits, OutboundPolicy};
 pub use error::StartError;
 pub use net::original_destination::Capture;
 pub use telemetry::Collector;
@@ -49,76 +50,6 @@ use telemetry::Shared;
 use worker::{Order, Parts, Phase};
 
 use crate::workload::Workload;
-
-/// Settings of the data plane.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Config {
-    /// Number of worker threads.
-    pub workers: NonZeroUsize,
-    /// Where captured calls of the workload arrive. Like the other two, `[::]` takes IPv4 as well, port 0 lets the kernel choose.
-    pub outbound: SocketAddr,
-    /// Where captured calls to the workload arrive.
-    pub inbound: SocketAddr,
-    /// Where readiness is asked for.
-    pub readiness: SocketAddr,
-    /// The status server, which knows whether the agent is ready.
-    pub status: SocketAddr,
-    /// How the original destination of outbound connections becomes known. Default: by netfilter.
-    pub outbound_capture: Capture,
-    /// The same for inbound connections.
-    pub inbound_capture: Capture,
-    /// Ports that are never dialled, at any address, besides those of the two capture listeners: other names of the proxy itself.
-    /// Default: 15001 and 15006.
-    pub reserved_ports: Vec<u16>,
-    /// What becomes of outbound connections to destinations that the mesh does not know. Default: allowed.
-    pub outbound_policy: OutboundPolicy,
-    /// How long a client may be silent before its server is asked to speak first. Default 100 ms: more than any client needs that speaks
-    /// first, and an unnoticed delay once a connection for a server that does.
-    pub detect_timeout: Duration,
-    /// How long an upstream may take to accept a connection. Default 10 s, as Istio (`pkg/config/mesh`).
-    pub connect_timeout: Duration,
-    /// How long the head of a request may take from its first byte. Default 60 s, as nginx (`client_header_timeout`).
-    pub head_timeout: Duration,
-    /// How long an HTTP connection may be without a request, and a request without progress. Default 1 h, as Envoy.
-    pub idle_timeout: Duration,
-    /// How long an opaque connection may be without a byte. Default 1 h, as Envoy.
-    pub tcp_idle_timeout: Duration,
-    /// How long an upstream connection may wait for another request. Default 30 s: half of what common servers allow, so that the race
-    /// with their closing is rare; what loses it is sent again.
-    pub pool_timeout: Duration,
-    /// Bounds of what peers can make the proxy hold.
-    pub limits: Limits,
-    /// The access log's format; `None` writes none and costs nothing. Default: none.
-    pub access_log: Option<Format>,
-    /// Who the workload is, for metrics.
-    pub workload: Workload,
-}
-
-/// Bounds of what peers can make the proxy hold, for each worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Open connections of each listener; further ones are reset. Default 16384, at most about 1 GB if every one of them holds a
-    /// large buffer in both directions, and about 20 MB while they are idle.
-    pub connections: usize,
-    /// Bytes of a head, of requests and answers alike. Default 64 KiB, a little above Envoy's 60 KiB.
-    pub head_bytes: usize,
-    /// Idle connections to one upstream. Default 512.
-    pub idle_per_upstream: usize,
-    /// Idle connections to all upstreams. Default 1024.
-    pub idle_total: usize,
-}
-
-/// What becomes of outbound connections to destinations that the mesh does not know (Istio's `outboundTrafficPolicy`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OutboundPolicy {
-    /// They go where they were meant to go.
-    #[default]
-    AllowAny,
-    /// HTTP is answered with 502, anything else is reset.
-    RegistryOnly,
-}
 
 /// What requests are decided by. Immutable; a change is a new one.
 #[derive(Clone, Debug)]
@@ -255,53 +186,6 @@ fn bind(config: &Config) -> Result<(Addresses, Listeners), StartError> {
         readiness: bind(Role::Readiness, config.readiness, "readiness probes")?,
     };
     Ok((addresses, of_workers))
-}
-
-// === impl Config ===
-
-impl Config {
-    /// One worker with the defaults that the fields state.
-    #[must_use]
-    pub fn new(
-        outbound: SocketAddr,
-        inbound: SocketAddr,
-        readiness: SocketAddr,
-        status: SocketAddr,
-    ) -> Self {
-        Self {
-            workers: NonZeroUsize::MIN,
-            outbound,
-            inbound,
-            readiness,
-            status,
-            outbound_capture: Capture::Redirect,
-            inbound_capture: Capture::Redirect,
-            reserved_ports: vec![contract::ports::OUTBOUND, contract::ports::INBOUND],
-            outbound_policy: OutboundPolicy::AllowAny,
-            detect_timeout: Duration::from_millis(100),
-            connect_timeout: Duration::from_secs(10),
-            head_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(3600),
-            tcp_idle_timeout: Duration::from_secs(3600),
-            pool_timeout: Duration::from_secs(30),
-            limits: Limits::default(),
-            access_log: None,
-            workload: Workload::default(),
-        }
-    }
-}
-
-// === impl Limits ===
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 16_384,
-            head_bytes: 64 * 1024,
-            idle_per_upstream: 512,
-            idle_total: 1024,
-        }
-    }
 }
 
 // === impl DataPlane ===

@@ -3,7 +3,7 @@
 use agent::data_plane::Config;
 use proptest::prelude::*;
 
-use crate::harness::{Proxy, Server, pair, pair_with, warm};
+use crate::harness::{Proxy, Server, eventually, pair, pair_with, warm};
 
 fn small_heads(config: &mut Config) {
     config.limits.head_bytes = 4096;
@@ -145,6 +145,18 @@ fn a_broken_chunk_in_an_answer_ends_both_connections() {
     upstream.send("-1\r\n");
     client.expect_end();
     upstream.expect_end();
+}
+
+#[test]
+fn a_broken_chunk_that_comes_with_the_head_of_an_answer_becomes_502() {
+    let (proxy, server) = pair();
+    let mut client = proxy.outbound();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let mut upstream = server.accept();
+    upstream.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n");
+    assert_eq!(client.refusal(), (502, "upstream_bad_body".to_owned()));
+    let metric = |name| proxy.metric(name, &["response_code=\"502\""]);
+    eventually("it is counted", || metric("istio_requests_total") > 0.0);
 }
 
 #[test]

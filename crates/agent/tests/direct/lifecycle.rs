@@ -142,8 +142,9 @@ fn stopping_waits_for_requests_but_not_for_idle_connections() {
     upstream.expect(GET);
     let addresses = proxy.plane.addresses();
     let stopping = std::thread::spawn(move || join(proxy, PATIENCE));
+    // A connection to a capturing port would be carried to the server, and wait for its end.
     eventually("nothing is accepted", || {
-        std::net::TcpStream::connect(addresses.outbound).is_err()
+        std::net::TcpStream::connect(addresses.readiness).is_err()
     });
     upstream.send(OK);
     busy.expect(OK);

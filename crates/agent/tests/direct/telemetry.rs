@@ -134,7 +134,9 @@ fn what_goes_wrong_is_in_the_log_with_its_flag() {
     upstream.expect_end();
     let mut client = proxy.outbound();
     client.send("\0");
-    drop(server.accept());
+    let mut upstream = server.accept();
+    upstream.expect("\0");
+    upstream.reset();
     client.expect_end();
     eventually("all is written", || page.lines().len() == 3);
     let lines = page.lines();

@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn a_head_ends_at_its_first_empty_line() {
-        let table: [(&[u8], Result<Option<usize>, HeadError>); 7] = [
+        type Case = (&'static [u8], Result<Option<usize>, HeadError>);
+        let table: [Case; 7] = [
             (b"", Ok(None)),
             (b"GET / HTTP/1.1\r\n\r", Ok(None)),
             (b"GET / HTTP/1.1\r\n\r\n", Ok(Some(18))),

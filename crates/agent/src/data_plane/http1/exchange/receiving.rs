@@ -145,23 +145,33 @@ impl Exchange<'_, '_> {
 
     fn follow_head(&mut self, len: usize) -> Result<bool, End> {
         let receiving = &mut self.receiving;
-        let start = receiving.followed;
-        let bytes = receiving.buffer.get(start..start + len).unwrap_or_default();
-        let answer = head::parse_response(bytes, self.head.method)
+        let end = receiving.followed + len;
+        let bytes = receiving.buffer.get(receiving.followed..end);
+        let answer = head::parse_response(bytes.unwrap_or_default(), self.head.method)
             .map_err(|error| End::Failed(Failure::UpstreamHead(error)))?;
         receiving.scanner = Scanner::default();
-        receiving.followed += len;
-        let tunnel = self.head.method == Method::Connect && matches!(answer.status, 200..=299);
+        receiving.followed = end;
+        let connect = self.head.method == Method::Connect;
+        let tunnel = connect && matches!(answer.status, 200..=299);
         match answer.status {
-            101 if !self.head.upgrade => return Err(End::Failed(Failure::UnaskedUpgrade)),
             100 | 102..=199 => return Ok(true),
+            101 if !self.head.upgrade => return Err(End::Failed(Failure::UnaskedUpgrade)),
             101 => receiving.phase = Phase::Switched,
             _ if tunnel => receiving.phase = Phase::Switched,
-            _ => receiving.phase = Phase::Body(Body::new(answer.length)),
+            _ => {
+                // What came of the body goes to the client in the same write.
+                let mut body = Body::new(answer.length);
+                let rest = receiving.buffer.get(end..).unwrap_or_default();
+                let seen = body
+                    .advance(rest)
+                    .map_err(|error| End::Failed(Failure::UpstreamBody(error)))?;
+                receiving.followed += seen.consumed;
+                receiving.phase = Phase::Body(body);
+                self.record.response_bytes += seen.content;
+            }
         }
         // A refused tunnel leaves open whose bytes come next.
-        let refused_tunnel = self.head.method == Method::Connect && !tunnel;
-        receiving.persistent = answer.persistent && !refused_tunnel;
+        receiving.persistent = answer.persistent && (tunnel || !connect);
         self.record.answered(answer.status, receiving.persistent);
         Ok(true)
     }
