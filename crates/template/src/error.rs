@@ -10,7 +10,10 @@ use crate::{gotemplate::ExecError, merge, validate::InvalidAnnotation, yaml};
 #[non_exhaustive]
 pub enum Error {
     /// A field of the pod is not of its type.
-    #[error("field {field} of the pod must be {expected}, but is {found}")]
+    #[error(
+        "field {field} of the pod must be {expected}, but is {found}{}",
+        quote(expected, found)
+    )]
     Shape {
         /// Such as `spec.containers[0].name`.
         field: String,
@@ -87,6 +90,14 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+}
+
+/// YAML takes `n` for a boolean and `1.0` for a number, which few expect.
+fn quote(expected: &str, found: &str) -> &'static str {
+    match (expected, found) {
+        ("a string" | "a name", "a boolean" | "a number") => "; quote it",
+        _ => "",
+    }
 }
 
 fn list(annotations: &[InvalidAnnotation]) -> String {
