@@ -31,7 +31,7 @@ mod worker;
 use std::{
     future::poll_fn,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{Arc, mpsc},
     task::Poll,
     thread,
     time::{Duration, Instant},
@@ -128,7 +128,7 @@ pub fn start(config: Config) -> Result<DataPlane, StartError> {
     };
     let mut logs = logs.into_iter();
     for (index, (listeners, shared)) in listeners.into_iter().zip(shared.iter()).enumerate() {
-        let (begun, has_begun) = oneshot::channel();
+        let (begun, has_begun) = mpsc::sync_channel(1);
         let (ended, has_ended) = oneshot::channel();
         let parts = Parts {
             config: Arc::clone(&config),
@@ -144,7 +144,7 @@ pub fn start(config: Config) -> Result<DataPlane, StartError> {
         data_plane
             .workers
             .push(Handle::spawn(index, parts, has_ended)?);
-        match has_begun.blocking_recv() {
+        match has_begun.recv() {
             Ok(Ok(())) => {}
             Ok(Err(source)) => return Err(StartError::Worker { index, source }),
             Err(_) => return Err(StartError::WorkerLost { index }),

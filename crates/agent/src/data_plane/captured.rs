@@ -219,9 +219,9 @@ async fn serve_silent(connection: &Connection, mut stream: Stream, mut first: Ve
         Decision::Forward(target) => target,
         Decision::Refuse(..) => return tcp::serve(connection, stream, first, None).await,
     };
-    let Ok(upstream) = connection.upstream(&target, false).await else {
-        // Dialled again and reported there; a host that is down costs a silent client one more attempt.
-        return tcp::serve(connection, stream, first, None).await;
+    let upstream = match connection.upstream(&target, false).await {
+        Ok(upstream) => upstream,
+        Err(failure) => return tcp::serve(connection, stream, first, Some(Err(failure))).await,
     };
     connection
         .slot()
@@ -239,7 +239,7 @@ async fn serve_silent(connection: &Connection, mut stream: Stream, mut first: Ve
     if client_spoke && listen(connection, &mut stream, &mut first, limit).await == Spoken::Http1 {
         return http1::serve(connection, stream, first, Some(upstream)).await;
     }
-    tcp::serve(connection, stream, first, Some(upstream)).await;
+    tcp::serve(connection, stream, first, Some(Ok(upstream))).await;
 }
 
 /// Reads until the protocol is clear or `limit` is over.

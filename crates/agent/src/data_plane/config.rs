@@ -54,8 +54,8 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Open connections of each listener; further ones are reset. Default 16384, at most about 1 GB if every one of them holds a
-    /// large buffer in both directions, and about 20 MB while they are idle.
+    /// Open connections of each listener; further ones are reset. Default 16384: about 60 MB while they are idle, about 1 GB if every
+    /// one of them is in the middle of the largest head.
     pub connections: usize,
     /// Bytes of a head, of requests and answers alike. Default 64 KiB, a little above Envoy's 60 KiB.
     pub head_bytes: usize,

@@ -33,7 +33,8 @@ pub(crate) struct Traffic {
 
 /// One direction.
 #[derive(Debug)]
-struct Flow {
+struct Flow<'a> {
+    buffers: &'a Buffers,
     buffer: Vec<u8>,
     written: usize,
     size: Size,
@@ -102,9 +103,10 @@ impl Traffic {
 
 // === impl Flow ===
 
-impl Flow {
-    fn new(first: Vec<u8>) -> Self {
+impl<'a> Flow<'a> {
+    fn new(buffers: &'a Buffers, first: Vec<u8>) -> Self {
         Self {
+            buffers,
             buffer: first,
             written: 0,
             size: Size::Small,
@@ -118,7 +120,6 @@ impl Flow {
         cx: &mut Context<'_>,
         from: &mut Stream,
         to: &mut Stream,
-        buffers: &Buffers,
         note: impl Fn(usize),
     ) -> Poll<Result<(), Broken>> {
         loop {
@@ -141,15 +142,15 @@ impl Flow {
             match self.state {
                 State::Open => {
                     if from.poll_readable(cx).is_pending() {
-                        buffers.give(std::mem::take(&mut self.buffer));
+                        self.give_back();
                         return Poll::Pending;
                     }
-                    if ready!(self.read(cx, from, buffers)).is_err() {
+                    if ready!(self.read(cx, from)).is_err() {
                         return Poll::Ready(Err(Broken::Sender));
                     }
                 }
                 State::Ended => {
-                    buffers.give(std::mem::take(&mut self.buffer));
+                    self.give_back();
                     if ready!(to.poll_shutdown(cx)).is_err() {
                         return Poll::Ready(Err(Broken::Receiver));
                     }
@@ -160,38 +161,40 @@ impl Flow {
         }
     }
 
-    fn read(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Stream,
-        buffers: &Buffers,
-    ) -> Poll<io::Result<()>> {
+    fn read(&mut self, cx: &mut Context<'_>, from: &mut Stream) -> Poll<io::Result<()>> {
         if self.buffer.capacity() == 0 {
-            self.buffer = buffers.take(self.size);
+            self.buffer = self.buffers.take(self.size);
         }
         let n = ready!(from.poll_read(cx, &mut self.buffer))?;
         if n == 0 {
             self.state = State::Ended;
         }
-        let size = Size::next(n == self.buffer.capacity());
-        if size != self.size {
-            self.size = size;
-        }
+        self.size = Size::next(n == self.buffer.capacity());
         Poll::Ready(Ok(()))
+    }
+
+    fn give_back(&mut self) {
+        self.buffers.give(std::mem::take(&mut self.buffer));
     }
 }
 
-/// Carries an opaque connection to wherever it is routed. `first` was already read; `dialled` is an upstream connection that protocol
-/// detection had to open.
+impl Drop for Flow<'_> {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+/// Carries an opaque connection to wherever it is routed. `first` was already read; `dialled` is what came of protocol
+/// detection's own attempt to reach the upstream.
 pub(crate) async fn serve(
     connection: &Connection,
     mut downstream: Stream,
     first: Vec<u8>,
-    dialled: Option<Upstream>,
+    dialled: Option<Result<Upstream, Failure>>,
 ) {
     let mut record = Record::new(connection);
     let upstream = match (dialled, connection.route_tcp()) {
-        (Some(upstream), _) => Ok(upstream),
+        (Some(dialled), _) => dialled,
         (None, Decision::Forward(target)) => connection.upstream(&target, false).await,
         (None, Decision::Refuse(_, failure)) => Err(failure),
     };
@@ -237,18 +240,18 @@ pub(crate) async fn pump(
 ) -> Result<(), Failure> {
     let worker = connection.worker();
     let (slot, idle) = (connection.slot(), worker.timeouts.tcp_idle);
-    let mut up = Flow::new(to_upstream);
-    let mut down = Flow::new(to_downstream);
+    let mut up = Flow::new(&worker.buffers, to_upstream);
+    let mut down = Flow::new(&worker.buffers, to_downstream);
     slot.expire_after(idle);
     let carried = poll_fn(|cx| {
         if slot.poll_expired(cx).is_ready() {
             return Poll::Ready(Err(Failure::IdleTimeout));
         }
-        let up = up.poll(cx, downstream, upstream, &worker.buffers, |n| {
+        let up = up.poll(cx, downstream, upstream, |n| {
             traffic.receive(n);
             slot.expire_after(idle);
         });
-        let down = down.poll(cx, upstream, downstream, &worker.buffers, |n| {
+        let down = down.poll(cx, upstream, downstream, |n| {
             traffic.send(n);
             slot.expire_after(idle);
         });
@@ -264,8 +267,6 @@ pub(crate) async fn pump(
         }
     })
     .await;
-    worker.buffers.give(up.buffer);
-    worker.buffers.give(down.buffer);
     if carried.is_err() {
         downstream.reset_on_close();
         upstream.reset_on_close();

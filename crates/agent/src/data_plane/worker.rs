@@ -5,9 +5,10 @@
 
 use std::{
     cell::Cell,
+    io,
     net::TcpListener as StdListener,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
@@ -60,7 +61,7 @@ pub(crate) struct Parts {
     pub(crate) guarded: Arc<[u16]>,
     pub(crate) orders: watch::Receiver<Order>,
     /// Told whether the worker has begun.
-    pub(crate) begun: oneshot::Sender<std::io::Result<()>>,
+    pub(crate) begun: mpsc::SyncSender<io::Result<()>>,
     /// Told at the end how many connections were cut.
     pub(crate) ended: oneshot::Sender<usize>,
 }
@@ -150,7 +151,7 @@ async fn live(
     worker: Rc<Worker>,
     listeners: Vec<(Role, StdListener)>,
     mut orders: watch::Receiver<Order>,
-    begun: oneshot::Sender<std::io::Result<()>>,
+    begun: mpsc::SyncSender<io::Result<()>>,
 ) {
     let mut accepting = JoinSet::new();
     for (role, listener) in listeners {
@@ -362,8 +363,8 @@ impl Drop for Open {
 }
 
 /// Errors of `accept` that concern the connection which was to be accepted, not the listener (accept(2)).
-fn is_of_one_connection(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind;
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind;
     matches!(
         error.kind(),
         ErrorKind::ConnectionAborted

@@ -97,6 +97,20 @@ fn a_request_that_says_it_may_be_repeated_is_repeated() {
 }
 
 #[test]
+fn a_request_whose_body_is_partly_gone_is_not_repeated() {
+    let head = "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n";
+    let (proxy, server) = pair();
+    let (mut client, mut upstream) = warm(&proxy, &server);
+    client.send(head);
+    upstream.expect(head);
+    client.send("half");
+    upstream.expect("half");
+    drop(upstream);
+    assert_eq!(client.refusal(), (503, "upstream_closed".to_owned()));
+    server.was_not_dialled();
+}
+
+#[test]
 fn a_first_connection_that_ends_is_not_dialled_again() {
     let (proxy, server) = pair();
     let mut client = proxy.outbound();

@@ -139,7 +139,8 @@ impl Input {
             self.buffer = connection.worker().buffers.take(Size::Small);
         } else if self.buffer.len() == self.buffer.capacity() {
             // The scanner has made sure that the head is still below its limit.
-            self.buffer.reserve(self.buffer.len());
+            let buffers = &connection.worker().buffers;
+            self.buffer = buffers.grown(std::mem::take(&mut self.buffer));
         }
     }
 }

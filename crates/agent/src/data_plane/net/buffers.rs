@@ -11,7 +11,7 @@ pub(crate) enum Size {
     /// 16 KiB: a head with its first body bytes, most answers.
     #[default]
     Small,
-    /// 64 KiB: bulk. Four times fewer system calls than small ones, and it still fits into the second-level cache.
+    /// 64 KiB and a little: bulk. Four times fewer system calls than small ones, and it still fits into the second-level cache.
     Large,
 }
 
@@ -20,7 +20,12 @@ pub(crate) enum Size {
 pub(crate) struct Buffers {
     small: Shelf,
     large: Shelf,
+    /// Large buffers that are lent at the moment.
+    n_large: Cell<usize>,
 }
+
+/// Most large buffers that are lent at a time, 8 MiB: slow readers must not make the proxy hold large ones without end.
+const MAX_LARGE: usize = 128;
 
 #[derive(Debug, Default)]
 struct Shelf {
@@ -35,7 +40,8 @@ impl Size {
     const fn bytes(self) -> usize {
         match self {
             Self::Small => 16 * 1024,
-            Self::Large => 64 * 1024,
+            // Not a power of two, so that a small buffer that has grown is not taken for one.
+            Self::Large => 64 * 1024 + 64,
         }
     }
 
@@ -48,14 +54,32 @@ impl Size {
 // === impl Buffers ===
 
 impl Buffers {
-    /// An empty buffer with at least the capacity of `size`.
+    /// An empty buffer of `size`, or a small one where too many large ones are in use.
     pub(crate) fn take(&self, size: Size) -> Vec<u8> {
+        let size = match size {
+            Size::Large if self.n_large.get() >= MAX_LARGE => Size::Small,
+            size => size,
+        };
+        if size == Size::Large {
+            self.n_large.set(self.n_large.get() + 1);
+        }
         let taken = self.shelf(size).take();
         taken.unwrap_or_else(|| Vec::with_capacity(size.bytes()))
     }
 
+    /// The buffer with twice the room, for a head that does not fit.
+    pub(crate) fn grown(&self, buffer: Vec<u8>) -> Vec<u8> {
+        let mut grown = Vec::with_capacity(buffer.capacity().max(Size::Small.bytes()) * 2);
+        grown.extend_from_slice(&buffer);
+        self.give(buffer);
+        grown
+    }
+
     /// Takes a buffer back; one that has grown or shrunk goes to the allocator instead.
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
+        if buffer.capacity() == Size::Large.bytes() {
+            self.n_large.set(self.n_large.get().saturating_sub(1));
+        }
         let shelf = match buffer.capacity() {
             capacity if capacity == Size::Small.bytes() => &self.small,
             capacity if capacity == Size::Large.bytes() => &self.large,
@@ -124,6 +148,20 @@ mod tests {
         buffers.give(buffers.take(Size::Large));
         buffers.trim();
         assert_eq!(buffers.large.free.borrow().len(), 1);
+    }
+
+    #[test]
+    fn large_buffers_are_few() {
+        let buffers = Buffers::default();
+        let lent: Vec<_> = (0..=MAX_LARGE).map(|_| buffers.take(Size::Large)).collect();
+        let n_large = |lent: &[Vec<u8>]| {
+            lent.iter()
+                .filter(|buffer| buffer.capacity() == Size::Large.bytes())
+                .count()
+        };
+        assert_eq!(n_large(&lent), MAX_LARGE);
+        lent.into_iter().for_each(|buffer| buffers.give(buffer));
+        assert_eq!(n_large(&[buffers.take(Size::Large)]), 1);
     }
 
     #[test]

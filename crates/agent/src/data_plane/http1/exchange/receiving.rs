@@ -216,7 +216,8 @@ impl Exchange<'_, '_> {
             receiving.buffer.drain(..receiving.flushed);
             if receiving.buffer.len() == receiving.buffer.capacity() {
                 // A head that is still below its limit.
-                receiving.buffer.reserve(receiving.buffer.len());
+                let grown = buffers.grown(std::mem::take(&mut receiving.buffer));
+                receiving.buffer = grown;
             }
         }
         (receiving.flushed, receiving.followed) = (0, 0);

@@ -17,6 +17,8 @@ pub(super) struct Sending {
     /// Where the request ends in `buffer`.
     end: usize,
     size: Size,
+    /// Bytes were sent that the record does not hold.
+    has_read_on: bool,
     /// The client has ended its direction.
     client_ended: bool,
 }
@@ -44,6 +46,7 @@ impl Sending {
             buffer: Vec::new(),
             end: 0,
             size: Size::Small,
+            has_read_on: false,
             client_ended: false,
         }
     }
@@ -65,7 +68,7 @@ impl Sending {
 
     /// Whether all that was sent is still in the record.
     pub(super) fn can_repeat(&self) -> bool {
-        self.buffer.capacity() == 0 && self.end == 0
+        !self.has_read_on
     }
 
     /// Whether not one byte left this machine.
@@ -181,6 +184,7 @@ impl Exchange<'_, '_> {
             }
             Poll::Ready(_) => return Err(End::Aborted(Failure::ClientClosed)),
         }
+        sending.has_read_on = true;
         match sending.body.advance(&sending.buffer) {
             Ok(seen) => {
                 sending.end = seen.consumed;
