@@ -1,4 +1,7 @@
 //! Settings of the data plane, each with the reason for its default.
+//!
+//! The shell fills a [`Config`] from flags and the pod's settings; [`start`](super::start) makes it immutable.
+//! Every field is plain data that needs no second look, and every bound of what peers can cause is among them.
 
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 

@@ -1,4 +1,6 @@
 //! Bodies of any size, both ways at once, at the pace of the slower side.
+//!
+//! The proxy must hold little whatever their size, and must never make a broken one look whole.
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,6 @@
 //! What two receivers could read differently is not passed on.
+//!
+//! Requests are refused before anything is dialled; answers cost the upstream its connection.
 
 use agent::data_plane::Config;
 use proptest::prelude::*;

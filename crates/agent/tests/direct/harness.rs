@@ -1,4 +1,6 @@
 //! A proxy under test, the server behind it, and connections that check what they read.
+//!
+//! Everything listens on ports that the kernel chooses, and nothing waits without a limit.
 
 use std::{
     io::{ErrorKind, Read, Write},

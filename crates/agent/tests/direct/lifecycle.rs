@@ -1,4 +1,6 @@
 //! Starting, being watched, draining, stopping, and bounds.
+//!
+//! Every limit and time is set so low that the test reaches it.
 
 use std::{
     net::{SocketAddr, TcpListener},

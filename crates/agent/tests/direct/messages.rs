@@ -1,4 +1,6 @@
 //! Requests and answers of every kind pass unchanged.
+//!
+//! The client's and the server's ends are scripted in turn, so the order of what passes is tested, too.
 
 use crate::harness::{pair, pair_with, warm};
 

@@ -1,4 +1,6 @@
 //! Protocols that are not HTTP pass as they are.
+//!
+//! Whoever speaks first, and whoever ends first, is heard as without a proxy.
 
 use std::{io::Read, time::Duration};
 

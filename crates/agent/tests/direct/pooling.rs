@@ -1,4 +1,6 @@
 //! Upstream connections are kept, and what an ending one has lost is sent again where that does no harm.
+//!
+//! Every loss is provoked at the moment where a real server would cause it.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! What the metrics and the access log say about traffic.
+//!
+//! The numbers are read as a scrape reads them, the lines as the writer gets them.
 
 use std::{
     io,

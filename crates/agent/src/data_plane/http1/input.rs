@@ -1,4 +1,7 @@
 //! What a client has sent and nobody has served yet.
+//!
+//! [`serve`](super::serve) waits here for the next head and puts back what was pipelined behind a request.
+//! A connection without a byte of a request holds no buffer, and every wait has a deadline that a trickle does not put off.
 
 use std::task::{Context, Poll, ready};
 

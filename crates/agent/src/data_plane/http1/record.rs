@@ -1,4 +1,7 @@
 //! What is known of one request, reported once when it is over.
+//!
+//! Every layer that learns something of a request notes it in its [`Record`]; telemetry and access log are told by nobody else.
+//! Exactly one report is made, also when the task of the request is dropped.
 
 use std::{
     cell::Cell,

@@ -1,4 +1,7 @@
 //! Answers that the proxy gives itself, and closing a connection so that the client can read them.
+//!
+//! [`serve`](super::serve) and its helpers come here when a request cannot be carried.
+//! Every such answer names its reason in `x-mesh-error`, so it is not taken for the application's.
 
 use std::{
     future::poll_fn,

@@ -1,4 +1,7 @@
 //! Opens connections to upstreams.
+//!
+//! Called by [`Connection::upstream`](crate::data_plane::captured::Connection::upstream) when the pool has nothing.
+//! Towards the application the source address is the one that the capture rules let pass, without using up a port for each.
 
 use std::{
     io,

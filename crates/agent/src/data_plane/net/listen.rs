@@ -1,4 +1,7 @@
 //! Opens listeners, one socket a worker.
+//!
+//! [`start`](crate::data_plane::start) opens all of them before any worker begins.
+//! A port that anything else has is an error, even where the kernel would share it.
 
 use std::{
     io,

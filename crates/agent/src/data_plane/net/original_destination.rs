@@ -1,4 +1,7 @@
 //! Where a captured connection was going before the kernel redirected it.
+//!
+//! A worker asks right after accepting, before anything else is decided.
+//! A connection without such a destination was addressed to the proxy, and must not be dialled.
 
 use std::{io, net::SocketAddr};
 

@@ -90,3 +90,54 @@ impl Stream {
         let _ = SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, io::Read, net::TcpListener};
+
+    use super::*;
+
+    /// A connected pair, our end first.
+    async fn pair() -> (Stream, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        (Stream::new(ours), listener.accept().unwrap().0)
+    }
+
+    async fn send_and_read_the_end(stream: &mut Stream, peer_reads: Option<std::net::TcpStream>) {
+        let n = poll_fn(|cx| stream.poll_write(cx, b"x")).await.unwrap();
+        assert_eq!(n, 1);
+        if let Some(mut peer) = peer_reads {
+            peer.read_exact(&mut [0]).unwrap();
+        }
+        let mut buffer = Vec::with_capacity(1);
+        assert_eq!(
+            poll_fn(|cx| stream.poll_read(cx, &mut buffer))
+                .await
+                .unwrap(),
+            0
+        );
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_kernel_tells_whether_a_closed_peer_can_have_read_our_bytes() {
+        let (mut stream, peer) = pair().await;
+        drop(peer);
+        send_and_read_the_end(&mut stream, None).await;
+        assert!(stream.was_closed_before_use());
+        let (mut stream, peer) = pair().await;
+        send_and_read_the_end(&mut stream, Some(peer)).await;
+        assert!(!stream.was_closed_before_use());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_ended_connection_is_stale_and_a_quiet_one_is_not() {
+        let (stream, peer) = pair().await;
+        assert!(!stream.is_stale());
+        drop(peer);
+        poll_fn(|cx| stream.poll_readable(cx)).await.unwrap();
+        assert!(stream.is_stale());
+    }
+}

@@ -1,4 +1,7 @@
 //! A histogram with Envoy's bounds that one thread writes and any thread reads.
+//!
+//! Workers observe into a [`Histogram`], the collector adds several into a [`Total`].
+//! Values are integers in thousandths of the metric's unit, so that counting needs no floating point.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -1,4 +1,7 @@
 //! Istio's label set, in Istio's order.
+//!
+//! The collector turns every key into labels when somebody scrapes; the request path knows no label.
+//! One side is this workload, the other is `unknown`: what a peer claims about itself is no label.
 
 use super::series::{Code, Key, Reporter};
 use crate::workload::Workload;

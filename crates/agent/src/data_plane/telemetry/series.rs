@@ -1,4 +1,7 @@
 //! The series of one worker and how it finds them.
+//!
+//! [`Telemetry`] belongs to the worker, [`Shared`] is what other threads see of it.
+//! A lock is taken only when a series appears for the first time; every counter has one writer.
 
 use std::{
     cell::{Cell, RefCell},

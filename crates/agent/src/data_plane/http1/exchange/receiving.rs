@@ -1,4 +1,7 @@
 //! The answer's way: from the upstream to the client.
+//!
+//! [`Exchange`] polls this half after the sending one; bytes go out as soon as their framing was followed.
+//! Nothing reaches the client before the final head was accepted, so that the proxy can still answer in the upstream's place.
 
 use std::task::{Context, Poll};
 

@@ -1,4 +1,7 @@
 //! The request's way: from the client to the upstream.
+//!
+//! [`Exchange`] polls this half first. The bytes that came with the head are sent from the record, later ones through a lent buffer.
+//! An upstream that takes no more is no error yet: its answer, or its silence, decides.
 
 use std::task::{Context, Poll};
 

@@ -1,4 +1,7 @@
 //! What the fields of a head say about framing and persistence.
+//!
+//! [`super::parse_request`] and [`super::parse_response`] read every field through [`Framing::read`].
+//! What it accepts has exactly one length, whoever reads it.
 
 use super::{HeadError, Version};
 
