@@ -353,11 +353,11 @@ fn read(path: &Path) -> String {
     )
 }
 
-/// nginx with one worker, everything it writes in `folder`.
+/// nginx as a single process, so that ending it leaves no worker behind; everything it writes is in `folder`.
 fn nginx_command(nginx: &Path, folder: &Path, page: &str) -> anyhow::Result<Command> {
     let shown = folder.display();
     let config = format!(
-        "worker_processes 1;\n\
+        "master_process off;\n\
          daemon off;\n\
          pid {shown}/nginx.pid;\n\
          error_log {shown}/error.log;\n\

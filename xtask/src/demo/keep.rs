@@ -32,7 +32,13 @@ pub(super) fn keep(lab: Lab, cast: Cast) -> anyhow::Result<()> {
     }
     fs::create_dir_all(project::root().join("target"))?;
     fs::write(state_file(), state)?;
-    let enter = |id| format!("nsenter --user --preserve-credentials --net --target {id}");
+    // Entering the user namespace that one is already in is an error.
+    let user = if in_user_namespace()? {
+        "--user --preserve-credentials "
+    } else {
+        ""
+    };
+    let enter = |id| format!("nsenter {user}--net --target {id}");
     println!("\nThe pods keep running. Look around (programs that the machine has):");
     println!(
         "    {} curl http://{server_ip}/                          # as the client's application",
@@ -74,6 +80,12 @@ pub(super) fn stop() -> anyhow::Result<()> {
     fs::remove_file(state_file())?;
     println!("stopped");
     Ok(())
+}
+
+/// Whether this process's user ids are not the machine's own, all of which the first namespace maps to themselves.
+fn in_user_namespace() -> anyhow::Result<bool> {
+    let map = fs::read_to_string("/proc/self/uid_map")?;
+    Ok(map.split_whitespace().ne(["0", "0", "4294967295"]))
 }
 
 fn state_file() -> PathBuf {
