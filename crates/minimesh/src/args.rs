@@ -34,11 +34,11 @@ pub enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub struct KubeInjectArgs {
     /// Manifest to inject; `-` is standard input.
-    #[arg(short, long, env = "FILENAME", value_name = "FILE")]
+    #[arg(short, long, env = "MINIMESH_FILENAME", value_name = "FILE")]
     pub filename: PathBuf,
 
     /// File for the result instead of standard output.
-    #[arg(short, long, env = "OUTPUT", value_name = "FILE")]
+    #[arg(short, long, env = "MINIMESH_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
 
     /// Injection configuration: the key `config` of ConfigMap istio-sidecar-injector, or a bare template.
@@ -61,7 +61,7 @@ pub struct KubeInjectArgs {
     #[arg(
         short,
         long,
-        env = "NAMESPACE",
+        env = "MINIMESH_NAMESPACE",
         value_name = "NAME",
         default_value = "default"
     )]
