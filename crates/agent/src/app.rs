@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use runtime::{
     lifecycle::Lifecycle,
     metrics::Registry,
@@ -99,6 +100,7 @@ pub fn run(config: Config) -> Result<(), AppError> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(AppError::Runtime)?;
+    raise_descriptor_limit();
     let log_file = match &config.access_log {
         Some(log) => Some(runtime.block_on(LogFile::open(&log.file))?),
         None => None,
@@ -126,6 +128,15 @@ pub fn run(config: Config) -> Result<(), AppError> {
     // A write that the kernel holds up, to a pipe that nobody reads, must not hold up the end.
     runtime.shutdown_background();
     ended
+}
+
+/// Allows as many descriptors as the container may have: each proxied connection takes two, and runtimes start with as few as 1024.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!(%error, "the limit of open files cannot be raised, connections may be refused");
+    }
 }
 
 // === impl Listeners ===

@@ -3,7 +3,6 @@
 //! [`Config::resolve`] turns the arguments, PROXY_CONFIG and the pod's annotations into values that need no second look; `app` builds
 //! the program from it. A flag or its variable wins over the annotation, that over PROXY_CONFIG, that over the default.
 
-pub mod duration;
 pub mod problem;
 pub mod proxy_config;
 mod reader;

@@ -20,7 +20,7 @@ mod detect;
 mod error;
 mod http1;
 mod inbound;
-mod net;
+pub(crate) mod net;
 mod outbound;
 mod pool;
 mod readiness;

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use super::{
-    duration,
     problem::{Origin, Problem},
     proxy_config::ProxyConfig,
 };
@@ -28,6 +27,8 @@ pub(super) struct Setting<'a> {
 /// A value with the place where it was given.
 pub(super) type Given<'a> = Option<(Origin, &'a str)>;
 
+/// Longest duration that is accepted: far beyond any grace period, and safe to add to any clock.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Far more threads than any machine has cores for.
 const MOST_THREADS: usize = 1024;
 
@@ -80,7 +81,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn duration(&mut self, given: Given<'_>) -> Option<Duration> {
         let expected = "a duration with a unit, such as 5s, 1m30s or 100ms, of a week at most";
-        self.parse(given, expected, duration::parse)
+        self.parse(given, expected, |text| {
+            let duration = runtime::duration::parse(text).ok()?;
+            (duration <= LONGEST).then_some(duration)
+        })
     }
 
     /// Go's booleans; false if nothing is given.

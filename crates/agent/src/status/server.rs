@@ -6,7 +6,8 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
+    num::NonZeroUsize,
     sync::Arc,
     time::Duration,
 };
@@ -17,13 +18,15 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use runtime::task::Group;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
+
+use crate::data_plane::net::listen::listen;
 
 /// Makes the answers of a server.
 pub trait Handler: Send + Sync + 'static {
@@ -56,27 +59,16 @@ const FINISH: Duration = Duration::from_secs(1);
 const HEAD_LIMIT: usize = 32 * 1024;
 /// Pause after the kernel refused to accept, because it refuses again until a descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const BACKLOG: i32 = 128;
-/// `EAFNOSUPPORT`: no IPv6 in this kernel; the standard library has no kind for it.
-const NO_ADDRESS_FAMILY: i32 = 97;
 
 /// Listens on `port` of all addresses, of IPv4 only where there is no IPv6; port 0 lets the kernel choose.
 ///
 /// # Errors
 /// What the kernel says, with the address that was tried.
 pub fn bind(port: u16) -> Result<StdListener, (SocketAddr, io::Error)> {
-    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    match bind_to(both) {
-        Ok(listener) => Ok(listener),
-        Err(error)
-            if error.kind() == io::ErrorKind::AddrNotAvailable
-                || error.raw_os_error() == Some(NO_ADDRESS_FAMILY) =>
-        {
-            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-            bind_to(v4).map_err(|error| (v4, error))
-        }
-        Err(error) => Err((both, error)),
-    }
+    let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    let mut listeners = listen(address, NonZeroUsize::MIN).map_err(|error| (address, error))?;
+    let none = || (address, io::ErrorKind::AddrNotAvailable.into());
+    listeners.pop().ok_or_else(none)
 }
 
 /// Answers on `listener` until `group` is cancelled; connections are tasks of `group`.
@@ -167,20 +159,4 @@ async fn connection<H: Handler>(
         Ok(Err(error)) => debug!(src.addr = %peer, %error, "connection broke"),
         Err(_) => debug!(src.addr = %peer, "connection took too long"),
     }
-}
-
-fn bind_to(address: SocketAddr) -> io::Result<StdListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM.nonblocking().cloexec(),
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    // Connections of an ended process that linger do not keep the port.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
