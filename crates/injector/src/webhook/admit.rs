@@ -8,10 +8,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use contract::labels;
 use runtime::error::chain;
 use serde_json::Value;
-use template::{Config, Error, Namespace, Outcome, Reason, Request, Warning, patch};
+use template::{
+    Config, Error, Namespace, Outcome, Reason, Request, Warning, decide::asks_for_injection, patch,
+};
 
 use super::review::{Admission, Answer, Blame, Denial, Verdict};
 
@@ -66,15 +67,7 @@ fn changes(before: &Value, after: &Value) -> Verdict {
 /// What to tell the author of a pod that is not injected: something only if the pod asks for it in so many words, because a
 /// warning on every pod that nobody wants in the mesh would be noise.
 fn excuse(pod: &Value, reason: &Reason) -> Option<String> {
-    asks(pod).then(|| format!("not injected: {reason}; {}", reason.fix()))
-}
-
-/// Whether the pod asks to be injected; the label counts before the annotation.
-fn asks(pod: &Value) -> bool {
-    let wish = |place| pod.get("metadata")?.get(place)?.get(labels::INJECT);
-    wish("labels")
-        .or_else(|| wish("annotations"))
-        .is_some_and(|wish| wish == "true")
+    asks_for_injection(pod).then(|| format!("not injected: {reason}; {}", reason.fix()))
 }
 
 fn denial(error: &Error) -> Denial {
