@@ -2,27 +2,14 @@
 //! A template that must be refused stands with the message, without the template's name.
 
 use template::functions::Functions;
-use template::gotemplate::{Delimiters, Template, Value};
+use template::gotemplate::{Delimiters, Value};
 
+#[path = "gotemplate/check.rs"]
+mod check;
 #[path = "gotemplate/data.rs"]
 mod data;
 
-type Case = (&'static str, Result<&'static str, &'static str>);
-
-#[track_caller]
-fn check(cases: &[Case], delimiters: Delimiters<'_>, functions: &Functions, data: &Value<'_>) {
-    for (text, expected) in cases {
-        let result = match Template::parse("t", text, delimiters, functions) {
-            Ok(template) => template.execute(data).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let expected = match expected {
-            Ok(text) => Ok((*text).to_owned()),
-            Err(message) => Err(format!("template: t:{message}")),
-        };
-        assert_eq!(result, expected, "{text}");
-    }
-}
+use check::{Case, check};
 
 #[test]
 fn defaults_choose_values() {
