@@ -1,1 +1,26 @@
 //! Keys and certificates of the mesh.
+//!
+//! The injector holds the [`Authority`] and serves what it issues; whoever connects verifies the chain against the [`TrustBundle`].
+//! Everything here is a function of its arguments: there is no clock, no file and no network, and nothing panics on what came from
+//! outside. Private keys appear in neither errors nor debug output.
+//!
+//! ```text
+//! Authority ─ issue_server ─► ServerPair ─ chain ──────────┐
+//!     │ generate, from_pem, renew                          ▼
+//!     └─ certificate ─► TrustBundle ─────────────► verify::server(chain, roots, name, now)
+//! ```
+
+pub mod authority;
+pub mod bundle;
+mod certificate;
+pub mod server;
+pub mod validity;
+pub mod verify;
+
+pub use authority::{Authority, AuthorityError, IssueError};
+pub use bundle::{BundleError, TrustBundle};
+pub use certificate::{CertificateError, MAX_PEM_BYTES};
+pub use rustls::pki_types::DnsName;
+pub use server::{PairError, ServerPair};
+pub use validity::{Untimely, Validity};
+pub use verify::VerifyError;

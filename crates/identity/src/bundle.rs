@@ -1,0 +1,172 @@
+//! The roots that the mesh trusts.
+//!
+//! The injector publishes a [`TrustBundle`] as `caBundle` and in every namespace; [`verify`](crate::verify) builds chains to it.
+//! A bundle is never empty, holds authorities only, and each of them once.
+
+use rustls::pki_types::{CertificateDer, TrustAnchor};
+use time::OffsetDateTime;
+
+use crate::{
+    authority::Authority,
+    certificate::{self, CertificateError},
+    validity::Validity,
+};
+
+/// The most roots of one bundle: a mesh has one, two while it moves, and a bundle is copied into every namespace.
+const MAX_ROOTS: usize = 64;
+
+/// One or more root certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustBundle {
+    roots: Vec<Root>,
+    pem: String,
+}
+
+/// Why a text is no bundle.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// The text holds no certificates.
+    #[error(transparent)]
+    Unreadable(CertificateError),
+    /// One certificate is broken.
+    #[error("certificate {number} cannot be read")]
+    Certificate {
+        /// Which, from 1.
+        number: usize,
+        /// Why not.
+        source: CertificateError,
+    },
+    /// One certificate is no authority's.
+    #[error("certificate {number} is no certificate of an authority, only roots can be trusted")]
+    NotAuthority {
+        /// Which, from 1.
+        number: usize,
+    },
+    /// One certificate cannot be a trust anchor.
+    #[error("certificate {number} cannot be a root")]
+    Anchor {
+        /// Which, from 1.
+        number: usize,
+        /// Why not.
+        source: webpki::Error,
+    },
+    /// More than anybody could mean.
+    #[error("holds {n_roots} certificates, at most {MAX_ROOTS} are accepted")]
+    TooMany {
+        /// How many.
+        n_roots: usize,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Root {
+    der: CertificateDer<'static>,
+    anchor: TrustAnchor<'static>,
+    validity: Validity,
+}
+
+// === impl TrustBundle ===
+
+impl TrustBundle {
+    /// Reads one or more certificates in PEM; what is there twice counts once, and text around them is left out.
+    ///
+    /// # Errors
+    /// When there is none, or one of them is no certificate of an authority.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, BundleError> {
+        Self::from_der(certificate::read_all(pem).map_err(BundleError::Unreadable)?)
+    }
+
+    /// The certificate of `authority` alone.
+    ///
+    /// # Errors
+    /// When it cannot be a trust anchor.
+    pub fn of(authority: &Authority) -> Result<Self, BundleError> {
+        Self::from_der(vec![authority.certificate().clone()])
+    }
+
+    /// This bundle with the certificate of `authority` at its head, in place of earlier ones of the same key and name.
+    ///
+    /// # Errors
+    /// When it cannot be a trust anchor, or is one too many.
+    pub fn led_by(&self, authority: &Authority) -> Result<Self, BundleError> {
+        let mut head = Self::of(authority)?;
+        let Some(leader) = head.roots.first().map(|root| root.anchor.clone()) else {
+            return Ok(head);
+        };
+        let others = self.roots.iter().filter(|root| {
+            (&root.anchor.subject, &root.anchor.subject_public_key_info)
+                != (&leader.subject, &leader.subject_public_key_info)
+        });
+        head.roots.extend(others.cloned());
+        Self::from_der(head.roots.into_iter().map(|root| root.der).collect())
+    }
+
+    /// All roots in PEM, each once, without text around them.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// How many roots there are, at least one.
+    #[must_use]
+    pub fn n_roots(&self) -> usize {
+        self.roots.len()
+    }
+
+    /// Whether exactly this certificate is one of the roots.
+    #[must_use]
+    pub fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.roots.iter().any(|root| root.der == *certificate)
+    }
+
+    /// The roots that count at `now`; RFC 5280 leaves a root's dates to who trusts it, and most verifiers hold to them.
+    pub(crate) fn anchors_at(&self, now: OffsetDateTime) -> Vec<TrustAnchor<'static>> {
+        self.roots
+            .iter()
+            .filter(|root| root.validity.check(now).is_ok())
+            .map(|root| root.anchor.clone())
+            .collect()
+    }
+
+    fn from_der(certificates: Vec<CertificateDer<'static>>) -> Result<Self, BundleError> {
+        if certificates.len() > MAX_ROOTS {
+            return Err(BundleError::TooMany {
+                n_roots: certificates.len(),
+            });
+        }
+        let mut roots: Vec<Root> = Vec::new();
+        for (idx, der) in certificates.into_iter().enumerate() {
+            let root = Root::read(der, idx + 1)?;
+            if !roots.contains(&root) {
+                roots.push(root);
+            }
+        }
+        let pem = roots
+            .iter()
+            .map(|root| certificate::to_pem(&root.der))
+            .collect();
+        Ok(Self { roots, pem })
+    }
+}
+
+// === impl Root ===
+
+impl Root {
+    fn read(der: CertificateDer<'static>, number: usize) -> Result<Self, BundleError> {
+        let parsed = certificate::parse(&der)
+            .map_err(|source| BundleError::Certificate { number, source })?;
+        if !parsed.is_ca() {
+            return Err(BundleError::NotAuthority { number });
+        }
+        let validity = Validity::from(parsed.validity());
+        let anchor = webpki::anchor_from_trusted_cert(&der)
+            .map_err(|source| BundleError::Anchor { number, source })?
+            .to_owned();
+        Ok(Self {
+            der,
+            anchor,
+            validity,
+        })
+    }
+}
