@@ -8,6 +8,7 @@
 
 pub mod app;
 pub mod args;
+pub mod cluster;
 pub mod config;
 pub mod configuration;
 pub mod files;

@@ -1,0 +1,29 @@
+//! Names of the control plane's objects in the cluster.
+//!
+//! The chart writes some of them and the injector the others; the command line reads them, and injected pods mount what is in them.
+//! The names are Istio's. A revision other than the default one is appended to those that say so, `istiod-canary`.
+
+/// Namespace of the control plane.
+pub const NAMESPACE: &str = "istio-system";
+/// ConfigMap with the keys [`CONFIG_KEY`] and [`VALUES_KEY`], its Service and its MutatingWebhookConfiguration; takes a revision.
+pub const SIDECAR_INJECTOR: &str = "istio-sidecar-injector";
+/// ConfigMap with the key [`MESH_KEY`]; takes a revision.
+pub const MESH_CONFIG_MAP: &str = "istio";
+/// Service with Istio's ports of the control plane; takes a revision.
+pub const ISTIOD: &str = "istiod";
+
+/// Key with templates and policy; the file of this name where it is mounted.
+pub const CONFIG_KEY: &str = "config";
+/// Key with what templates see as `.Values`; the file of this name where it is mounted.
+pub const VALUES_KEY: &str = "values";
+/// Key with the mesh configuration; the file of this name where it is mounted.
+pub const MESH_KEY: &str = "mesh";
+/// Where all three are mounted in the injector's container, from one projected volume.
+pub const INJECT_DIR: &str = "/var/lib/istio/inject";
+
+/// Secret of the authority, in the namespace of the control plane; written by the injector.
+pub const CA_SECRET: &str = "istio-ca-secret";
+/// Key of the trust bundle, in the Secret and in the ConfigMap [`crate::pod::ROOT_CERT_CONFIG_MAP`] of every namespace.
+pub const ROOT_CERT_KEY: &str = "root-cert.pem";
+/// Namespaces that get no ConfigMap with the trust bundle, because no workload of a mesh is ever in them.
+pub const WITHOUT_ROOT_CERT: [&str; 3] = ["kube-public", "kube-node-lease", "local-path-storage"];

@@ -1,0 +1,47 @@
+//! The injector's life in a cluster.
+//!
+//! `app` starts these parts where there is a cluster, and none of them where the program works by files alone. Each keeps one thing in step
+//! through the API server, on its own, in every replica at once: there is no leader, because all replicas want the same and every write is
+//! guarded. None of them ever ends the program: what goes wrong is said in log, Event and readiness detail, and tried again.
+//!
+//! ```text
+//! Secret istio-ca-secret ◄─► authority ─┬─ certificate ─► webhook's listener
+//!                                       └─ bundle ─┬─► webhook_configuration ─► caBundle
+//! namespaces ──────────► namespaces ───────────────┴─► trust_bundle ─► ConfigMap istio-ca-root-cert
+//! nodes ───────────────► nodes ─► options of the configuration
+//! ```
+
+pub mod api;
+pub mod events;
+pub mod owner;
+pub mod watch;
+
+use std::sync::Arc;
+
+use kube::Client;
+use runtime::readiness::Readiness;
+
+use events::Events;
+use owner::Owner;
+
+/// What every part works with; clones share it.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The namespace of the control plane.
+    pub namespace: Arc<str>,
+    /// Who owns what is created.
+    pub owner: Owner,
+    /// Where parts say what whoever runs the mesh should know.
+    pub events: Events,
+    /// Where parts say what they lack.
+    pub readiness: Readiness,
+}
+
+/// The roots that the mesh trusts, as PEM, once they are known. Published by the authority and read by those who write it where others find it.
+pub type Bundle = tokio::sync::watch::Receiver<Option<Arc<str>>>;
+
+/// What the webhook's listener shows, once there is one. Published by the authority.
+pub type ServingCertificate =
+    tokio::sync::watch::Receiver<Option<Arc<rustls::sign::CertifiedKey>>>;

@@ -1,0 +1,153 @@
+//! A watch that survives the API server.
+//!
+//! Each part that follows objects holds a [`Watch`]; under it is kube's watcher, which lists, follows and resumes. What this adds is that a
+//! failure is said once, in log, Event and readiness detail, and taken back when the objects are listed again: after a failure the watch
+//! begins anew with a list, because only an answer proves that it works.
+
+use std::fmt::Debug;
+
+use futures_util::{
+    StreamExt as _,
+    stream::{BoxStream, FusedStream as _, Fuse},
+};
+use kube::{
+    Api, Resource,
+    runtime::watcher::{self, Config, DefaultBackoff, Event, watcher},
+};
+use runtime::{error::chain, readiness::Detail};
+use serde::de::DeserializeOwned;
+use tokio::time::{self, Instant};
+use tracing::{info, warn};
+
+use super::{
+    api::{ApiError, Kind},
+    events::Events,
+};
+
+/// Objects per page of a list: keeps what is in memory at once small where objects are large or many.
+const PAGE: u32 = 100;
+
+type Stream<K> = Fuse<BoxStream<'static, watcher::Result<Event<K>>>>;
+
+/// Events of a set of objects, for ever.
+pub struct Watch<K> {
+    what: &'static str,
+    begin: Box<dyn Fn() -> Stream<K> + Send + Sync>,
+    stream: Stream<K>,
+    backoff: DefaultBackoff,
+    resume: Option<Instant>,
+    failure: Option<String>,
+    detail: Detail,
+    events: Events,
+}
+
+/// Which objects to watch.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Their name, where there is only one of it in each namespace; rights by resource name need it.
+    pub name: Option<String>,
+}
+
+// === impl Selection ===
+
+impl Selection {
+    /// Every object.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// The objects of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: Some(name.to_owned()),
+        }
+    }
+
+    fn config(&self) -> Config {
+        let config = Config::default().page_size(PAGE);
+        match &self.name {
+            Some(name) => config.fields(&format!("metadata.name={name}")),
+            None => config,
+        }
+    }
+}
+
+// === impl Watch ===
+
+impl<K> Watch<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    /// A watch of `selection` in `api`; `what` names it in messages, `the nodes`, and `detail` says what is wrong with it.
+    pub fn new(
+        what: &'static str,
+        api: Api<K>,
+        selection: &Selection,
+        detail: Detail,
+        events: Events,
+    ) -> Self
+    where
+        Api<K>: Sync,
+    {
+        let config = selection.config();
+        let begin: Box<dyn Fn() -> Stream<K> + Send + Sync> =
+            Box::new(move || watcher(api.clone(), config.clone()).boxed().fuse());
+        Self {
+            what,
+            stream: begin(),
+            begin,
+            backoff: DefaultBackoff::default(),
+            resume: None,
+            failure: None,
+            detail,
+            events,
+        }
+    }
+
+    /// What happened next; waits for as long as the API server is away. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Event<K> {
+        loop {
+            if let Some(resume) = self.resume {
+                time::sleep_until(resume).await;
+                self.resume = None;
+                self.stream = (self.begin)();
+            }
+            match self.stream.next().await {
+                Some(Ok(event)) => {
+                    // The beginning is announced before anything is asked.
+                    if !matches!(event, Event::Init) {
+                        self.recovered();
+                    }
+                    return event;
+                }
+                Some(Err(error)) => self.failed(&ApiError::of_watch(self.what, error)),
+                None => debug_assert!(self.stream.is_terminated()),
+            }
+            let wait = self.backoff.next().unwrap_or(time::Duration::from_secs(30));
+            self.resume = Some(Instant::now() + wait);
+        }
+    }
+
+    fn failed(&mut self, error: &ApiError) {
+        let text = chain(error).to_string();
+        if self.failure.as_ref() == Some(&text) {
+            return;
+        }
+        warn!(error = %text, "watch failed, trying again");
+        self.detail.set(text.clone());
+        if error.kind() == Kind::Forbidden {
+            self.events.warn("WatchForbidden", text.clone());
+        }
+        self.failure = Some(text);
+    }
+
+    fn recovered(&mut self) {
+        if self.failure.take().is_some() {
+            info!(what = self.what, "watch works again");
+            self.detail.clear();
+            self.backoff = DefaultBackoff::default();
+        }
+    }
+}
