@@ -89,15 +89,15 @@ impl Lab {
 
     /// The command that injects `manifest`, as a person would type it.
     pub(crate) fn inject_command(&self, manifest: &Path) -> Command {
-        let files = project::root().join("charts/minimesh/files");
+        let chart = project::root().join("charts/minimesh");
         let mut command = Command::new(self.folder.path().join("minimesh"));
         command.args(["kube-inject", "-f"]).arg(manifest);
         for (flag, file) in [
-            ("--injectConfigFile", "config"),
-            ("--valuesFile", "values"),
-            ("--meshConfigFile", "mesh"),
+            ("--injectConfigFile", "files/config"),
+            ("--valuesFile", "values.yaml"),
+            ("--meshConfigFile", "files/mesh"),
         ] {
-            command.arg(flag).arg(files.join(file));
+            command.arg(flag).arg(chart.join(file));
         }
         command
     }

@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output, Stdio},
     time::Duration,
 };
@@ -32,19 +32,23 @@ fn files() -> TempDir {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(dir.path().join("tls.crt"), made.cert.pem()).unwrap();
     std::fs::write(dir.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/minimesh");
+    for (name, file) in [
+        ("config", "files/config"),
+        ("mesh", "files/mesh"),
+        ("values", "values.yaml"),
+    ] {
+        std::fs::copy(chart.join(file), dir.path().join(name)).unwrap();
+    }
     dir
-}
-
-fn shipped() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/minimesh/files")
 }
 
 /// By the environment alone, because every flag has a variable.
 fn configured(dir: &TempDir) -> Command {
     let mut command = command();
     command
-        .env("INJECT_DIR", shipped())
-        .env("MESH_CONFIG_FILE", shipped().join("mesh"))
+        .env("INJECT_DIR", dir.path())
+        .env("MESH_CONFIG_FILE", dir.path().join("mesh"))
         .env("TLS_CERT_FILE", dir.path().join("tls.crt"))
         .env("TLS_KEY_FILE", dir.path().join("tls.key"))
         .env("HTTPS_ADDR", "127.0.0.1:0");

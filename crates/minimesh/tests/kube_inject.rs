@@ -16,7 +16,7 @@ const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: s
 
 fn shipped(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../charts/minimesh/files")
+        .join("../../charts/minimesh")
         .join(file)
 }
 
@@ -25,9 +25,9 @@ fn inject(input: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_minimesh"));
     command.args(["kube-inject", "-f", "-"]);
     for (flag, file) in [
-        ("--injectConfigFile", "config"),
-        ("--valuesFile", "values"),
-        ("--meshConfigFile", "mesh"),
+        ("--injectConfigFile", "files/config"),
+        ("--valuesFile", "values.yaml"),
+        ("--meshConfigFile", "files/mesh"),
     ] {
         if !args.contains(&flag) {
             command.arg(flag).arg(shipped(file));

@@ -9,12 +9,12 @@ use template::{
 };
 
 fn read(file: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/minimesh/files");
-    fs::read_to_string(folder.join(file)).expect("the chart ships it")
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/minimesh");
+    fs::read_to_string(chart.join(file)).expect("the chart ships it")
 }
 
 fn injected() -> Value {
-    let [config, values, mesh] = ["config", "values", "mesh"].map(read);
+    let [config, values, mesh] = ["files/config", "values.yaml", "files/mesh"].map(read);
     let text = |name, text| Text { name, text };
     let sources = Sources {
         config: text("config", &config),

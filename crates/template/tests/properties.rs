@@ -14,8 +14,8 @@ use template::{
 static CONFIGS: LazyLock<Vec<Config>> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| fs::read_to_string(root.join(path)).expect("a configuration");
-    let shipped = ["config", "values", "mesh"]
-        .map(|name| read(&format!("../../charts/minimesh/files/{name}")));
+    let shipped = ["files/config", "values.yaml", "files/mesh"]
+        .map(|name| read(&format!("../../charts/minimesh/{name}")));
     let small = [
         read("tests/data/small.config"),
         "{}".to_owned(),

@@ -38,11 +38,13 @@ pub(crate) struct Files {
     generation: u32,
 }
 
-/// The shipped configuration's file `name`.
+/// The shipped configuration's text `name`; the chart's values are what templates see as values.
 pub(crate) fn shipped(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../charts/minimesh/files")
-        .join(name);
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/minimesh");
+    let path = match name {
+        "values" => chart.join("values.yaml"),
+        name => chart.join("files").join(name),
+    };
     fs::read_to_string(path).expect("the shipped configuration")
 }
 

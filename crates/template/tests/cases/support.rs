@@ -22,8 +22,8 @@ pub(crate) struct Shown {
     outcome: Option<Outcome>,
 }
 
-/// The configuration that the chart ships.
-const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/minimesh/files");
+/// The chart, which ships the configuration.
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/minimesh");
 
 // === impl Case ===
 
@@ -141,9 +141,9 @@ impl Case {
 
     fn load(&self, data: &Path) -> Result<Config, template::ConfigError> {
         let shipped =
-            |name: &str| fs::read_to_string(Path::new(SHIPPED).join(name)).expect("a shipped file");
+            |name: &str| fs::read_to_string(Path::new(CHART).join(name)).expect("a shipped file");
         let config = match self.config {
-            "" => shipped("config"),
+            "" => shipped("files/config"),
             own => fs::read_to_string(data.join(format!("{own}.config"))).expect("a configuration"),
         };
         let base = |name: &str| {
@@ -153,9 +153,9 @@ impl Case {
                 String::new()
             }
         };
-        let values = overlaid(&base("values"), &self.values);
+        let values = overlaid(&base("values.yaml"), &self.values);
         // Goldens of small configurations stay without the annotations for Prometheus, unless the case asks for them.
-        let mesh = overlaid(&base("mesh"), &["enablePrometheusMerge: false"]);
+        let mesh = overlaid(&base("files/mesh"), &["enablePrometheusMerge: false"]);
         let mesh = overlaid(&mesh, &self.mesh);
         let sources = Sources {
             config: Text {
