@@ -9,6 +9,9 @@
 
 mod bench;
 mod demo;
+mod docker;
+mod e2e;
+mod images;
 mod lab;
 mod manifest;
 mod project;
@@ -39,6 +42,10 @@ enum Command {
     Test(test::Args),
     /// Show the whole mesh on this machine, without a cluster: inject nginx, run two pods, watch their traffic.
     Demo(demo::Args),
+    /// Build the container images: injector, istio-init, agent, and the server of the cluster tests.
+    Images(images::Args),
+    /// Run the cluster tests: a kind cluster, the images and the chart of this tree, nginx with traffic interception.
+    E2e(e2e::Args),
     /// Measure requests per second and CPU per request through two sidecars against a direct connection.
     Bench(bench::Args),
     /// Check the rules of the tree that no compiler holds.
@@ -55,6 +62,8 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Images(args) => images::run(&args),
+        Command::E2e(args) => e2e::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Tidy => tidy::run(),
         Command::Serve(args) => stand_in::serve(&args),

@@ -48,11 +48,16 @@ pub(crate) fn build_programs() -> anyhow::Result<PathBuf> {
         command.args(["--package", program]);
     }
     run(&mut command)?;
+    Ok(target_folder()?.join("release"))
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder() -> anyhow::Result<PathBuf> {
     let metadata = metadata(&["--no-deps"])?;
     let target = metadata["target_directory"]
         .as_str()
         .context("cargo metadata names no target folder")?;
-    Ok(Path::new(target).join("release"))
+    Ok(PathBuf::from(target))
 }
 
 /// What `cargo metadata` says, with `args` added.
