@@ -23,6 +23,16 @@ pub const INJECT_DIR: &str = "/var/lib/istio/inject";
 
 /// Secret of the authority, in the namespace of the control plane; written by the injector.
 pub const CA_SECRET: &str = "istio-ca-secret";
+/// Type of that Secret.
+pub const CA_SECRET_TYPE: &str = "istio.io/ca-root";
+/// Key of the authority's certificate in that Secret, PEM.
+pub const CA_CERT_KEY: &str = "ca-cert.pem";
+/// Key of the authority's private key in that Secret, PEM.
+pub const CA_PRIVATE_KEY: &str = "ca-key.pem";
+/// Key of the webhook's chain in that Secret, PEM; Kubernetes' name.
+pub const TLS_CERT_KEY: &str = "tls.crt";
+/// Key of the webhook's private key in that Secret, PEM; Kubernetes' name.
+pub const TLS_PRIVATE_KEY: &str = "tls.key";
 /// Key of the trust bundle, in the Secret and in the ConfigMap [`crate::pod::ROOT_CERT_CONFIG_MAP`] of every namespace.
 pub const ROOT_CERT_KEY: &str = "root-cert.pem";
 /// Namespaces that get no ConfigMap with the trust bundle, because no workload of a mesh is ever in them.

@@ -21,7 +21,7 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use crate::{
-    bundle::BundleError,
+    bundle::{BundleError, TrustBundle},
     certificate::{self, CertificateError, MAX_PEM_BYTES},
     validity::Validity,
     verify::VerifyError,
@@ -44,6 +44,7 @@ pub struct Authority {
     subject: DistinguishedName,
     key_id: Option<Vec<u8>>,
     validity: Validity,
+    roots: TrustBundle,
 }
 
 /// Why two texts are no authority.
@@ -76,6 +77,9 @@ pub enum AuthorityError {
     /// Its name cannot be put into what it issues.
     #[error("the certificate's subject has parts that cannot be written again unchanged")]
     Subject,
+    /// Nobody could trust it.
+    #[error("the certificate cannot be a trust anchor")]
+    Anchor(#[source] BundleError),
     /// The second text is no text, or more than anybody could mean.
     #[error("the authority's key is not a text of at most {} KiB", MAX_PEM_BYTES >> 10)]
     NotText,
@@ -121,9 +125,6 @@ pub enum IssueError {
     /// What was made cannot be read: never handed out.
     #[error("the certificate that was made cannot be used")]
     Root(#[source] AuthorityError),
-    /// The root that was made cannot be trusted: never handed out.
-    #[error("the root cannot be a trust anchor")]
-    Anchor(#[source] BundleError),
     /// What was made cannot be read: never handed out.
     #[error("the pair that was made cannot be used")]
     Pair(#[source] crate::server::PairError),
@@ -179,6 +180,12 @@ impl Authority {
         self.validity
     }
 
+    /// The root certificate as what to trust.
+    #[must_use]
+    pub fn roots(&self) -> &TrustBundle {
+        &self.roots
+    }
+
     /// When to renew the root: long before its end, because every pod that trusts it has to hear of the new one.
     #[must_use]
     pub fn renew_at(&self) -> OffsetDateTime {
@@ -208,6 +215,8 @@ impl Authority {
             subject: checked.subject,
             key_id: checked.key_id,
             validity,
+            roots: TrustBundle::from_der(vec![certificate.clone()])
+                .map_err(AuthorityError::Anchor)?,
             certificate,
         })
     }

@@ -77,29 +77,18 @@ impl TrustBundle {
         Self::from_der(certificate::read_all(pem).map_err(BundleError::Unreadable)?)
     }
 
-    /// The certificate of `authority` alone.
-    ///
-    /// # Errors
-    /// When it cannot be a trust anchor.
-    pub fn of(authority: &Authority) -> Result<Self, BundleError> {
-        Self::from_der(vec![authority.certificate().clone()])
-    }
-
     /// This bundle with the certificate of `authority` at its head, in place of earlier ones of the same key and name.
     ///
     /// # Errors
-    /// When it cannot be a trust anchor, or is one too many.
+    /// When it is one too many.
     pub fn led_by(&self, authority: &Authority) -> Result<Self, BundleError> {
-        let mut head = Self::of(authority)?;
-        let Some(leader) = head.roots.first().map(|root| root.anchor.clone()) else {
-            return Ok(head);
-        };
-        let others = self.roots.iter().filter(|root| {
-            (&root.anchor.subject, &root.anchor.subject_public_key_info)
-                != (&leader.subject, &leader.subject_public_key_info)
-        });
-        head.roots.extend(others.cloned());
-        Self::from_der(head.roots.into_iter().map(|root| root.der).collect())
+        let head = &authority.roots().roots;
+        let others = self
+            .roots
+            .iter()
+            .filter(|root| !head.iter().any(|leader| leader.is_followed_by(root)));
+        let all = head.iter().chain(others);
+        Self::from_der(all.map(|root| root.der.clone()).collect())
     }
 
     /// All roots in PEM, each once, without text around them.
@@ -129,7 +118,9 @@ impl TrustBundle {
             .collect()
     }
 
-    fn from_der(certificates: Vec<CertificateDer<'static>>) -> Result<Self, BundleError> {
+    pub(crate) fn from_der(
+        certificates: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, BundleError> {
         if certificates.len() > MAX_ROOTS {
             return Err(BundleError::TooMany {
                 n_roots: certificates.len(),
@@ -153,6 +144,11 @@ impl TrustBundle {
 // === impl Root ===
 
 impl Root {
+    fn is_followed_by(&self, other: &Self) -> bool {
+        self.anchor.subject == other.anchor.subject
+            && self.anchor.subject_public_key_info == other.anchor.subject_public_key_info
+    }
+
     fn read(der: CertificateDer<'static>, number: usize) -> Result<Self, BundleError> {
         let parsed = certificate::parse(&der)
             .map_err(|source| BundleError::Certificate { number, source })?;

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::{Authority, IssueError, ROOT_LIFETIME, SERVER_LIFETIME};
-use crate::{bundle::TrustBundle, server::ServerPair, validity::Validity};
+use crate::{server::ServerPair, validity::Validity};
 
 /// The last second that X.509 can write (RFC 5280, section 4.1.2.5), less a root's life.
 const LAST_NOW: i64 = 253_402_300_799 - ROOT_LIFETIME.whole_seconds();
@@ -92,9 +92,9 @@ impl Authority {
 
         let pair = ServerPair::from_pem(made.pem().as_bytes(), key_pem.as_bytes())
             .map_err(IssueError::Pair)?;
-        let roots = TrustBundle::of(self).map_err(IssueError::Anchor)?;
         for name in names {
-            pair.verify(&roots, name, now).map_err(IssueError::Verify)?;
+            pair.verify(&self.roots, name, now)
+                .map_err(IssueError::Verify)?;
         }
         Ok(pair)
     }

@@ -1,0 +1,71 @@
+//! The mesh's certificate authority in the cluster: a Secret, and what is served from it.
+//!
+//! Every replica runs one keeper. It watches the Secret, decides by the pure [`decide`], writes what is to be written under the guard of
+//! the Secret's version, and publishes the trust bundle and the serving certificate. What is published is always a whole good state: it
+//! outlives whatever happens to the Secret, and the Secret is put right from it.
+//!
+//! ```text
+//! Secret ─ watch ─► Stored ─┐
+//!          memory ─► State ─┼─► decide ─► Plan ─► State ─┬─► certificate, bundle
+//!           clock ──────────┘                            └─► write, if the Secret holds anything else
+//! ```
+
+mod decide;
+mod finding;
+mod keeper;
+mod metrics;
+mod names;
+mod pace;
+mod secret;
+
+use std::sync::Arc;
+
+use identity::DnsName;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use super::{Bundle, Context, ServingCertificate};
+use keeper::Keeper;
+
+pub use metrics::Metrics;
+pub use names::{NameError, serving_names};
+
+/// What the authority is for.
+#[derive(Clone)]
+pub struct Settings {
+    /// The names that the webhook's certificate is for, see [`serving_names`].
+    pub names: Vec<DnsName<'static>>,
+    /// The mesh's trust domain, `cluster.local`: the name of a root that is made.
+    pub trust_domain: String,
+    /// The clock on the wall, [`OffsetDateTime::now_utc`].
+    pub clock: Clock,
+}
+
+/// Says what time it is.
+pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
+
+/// The running authority.
+pub struct Running<F> {
+    /// What the webhook serves, once there is something.
+    pub certificate: ServingCertificate,
+    /// What the mesh trusts, once it is known.
+    pub bundle: Bundle,
+    /// Keeps both and the Secret in step, for ever. Dropping it loses nothing.
+    pub task: F,
+}
+
+/// Begins to keep the Secret of the control plane's namespace in step; the program is not ready before there is a certificate to serve.
+pub fn start(
+    context: &Context,
+    settings: Settings,
+    metrics: Metrics,
+) -> Running<impl Future<Output = ()> + Send + 'static> {
+    let (certificate, certificate_receiver) = watch::channel(None);
+    let (bundle, bundle_receiver) = watch::channel(None);
+    let keeper = Keeper::new(context, settings, metrics, certificate, bundle);
+    Running {
+        certificate: certificate_receiver,
+        bundle: bundle_receiver,
+        task: keeper.run(),
+    }
+}

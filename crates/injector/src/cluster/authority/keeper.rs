@@ -1,0 +1,357 @@
+//! The loop that keeps Secret, memory and what is served in step.
+//!
+//! [`Keeper`] does what [`decide`] says and nothing else: it looks, writes, publishes and reports. It wakes at each change of the Secret
+//! and every few seconds by the clock on the wall, because timers do not notice that a machine has slept or its clock was set.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use contract::control_plane::CA_SECRET;
+use identity::validity::Stamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, api::PostParams, runtime::watcher::Event};
+use runtime::{
+    error::chain,
+    readiness::{Detail, Guard},
+};
+use rustls::sign::CertifiedKey;
+use tokio::{
+    sync::watch,
+    time::{self, Instant},
+};
+use tracing::{error, info, warn};
+
+use super::{
+    Metrics, Settings,
+    decide::{Known, Plan, Source, Verdict, decide},
+    finding::Finding,
+    metrics::WriteResult,
+    pace::Pace,
+    secret::{State, Stored},
+};
+use crate::cluster::{
+    Context,
+    api::{ApiError, Kind, call},
+    watch::{Selection, Watch},
+};
+
+/// How often the clock on the wall is looked at when nothing happens.
+const TICK: Duration = Duration::from_secs(15);
+
+/// Keeps the authority.
+pub(super) struct Keeper {
+    context: Context,
+    settings: Arc<Settings>,
+    metrics: Metrics,
+    secrets: Api<Secret>,
+    watch: Watch<Secret>,
+    /// What is being listed.
+    listed: Option<Secret>,
+    /// What there is, once it has been listed.
+    seen: Option<Seen>,
+    memory: Option<State>,
+    pace: Pace,
+    voice: Voice,
+    certificate: watch::Sender<Option<Arc<CertifiedKey>>>,
+    bundle: watch::Sender<Option<Arc<str>>>,
+    unready: Option<Guard>,
+}
+
+/// The Secret as it was last seen.
+struct Seen {
+    secret: Option<Secret>,
+    stored: Stored,
+}
+
+/// Says each thing once, and takes back what is no longer true.
+struct Voice {
+    context: Context,
+    detail: Detail,
+    metrics: Metrics,
+    /// What was said of findings, and of trouble, each by its gist.
+    found: Vec<String>,
+    trouble: Option<String>,
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    pub(super) fn new(
+        context: &Context,
+        settings: Settings,
+        metrics: Metrics,
+        certificate: watch::Sender<Option<Arc<CertifiedKey>>>,
+        bundle: watch::Sender<Option<Arc<str>>>,
+    ) -> Self {
+        let secrets = Api::<Secret>::namespaced(context.client.clone(), &context.namespace);
+        let watch = Watch::new(
+            "the authority's Secret",
+            secrets.clone(),
+            &Selection::named(CA_SECRET),
+            context.readiness.detail("authority watch"),
+            context.events.clone(),
+        );
+        Self {
+            unready: Some(context.readiness.register("serving certificate")),
+            voice: Voice {
+                context: context.clone(),
+                detail: context.readiness.detail("authority"),
+                metrics: metrics.clone(),
+                found: Vec::new(),
+                trouble: None,
+            },
+            context: context.clone(),
+            settings: Arc::new(settings),
+            metrics,
+            secrets,
+            watch,
+            listed: None,
+            seen: None,
+            memory: None,
+            pace: Pace::default(),
+            certificate,
+            bundle,
+        }
+    }
+
+    /// Goes on for ever. Dropping the future loses nothing but a write that may still be carried out.
+    pub(super) async fn run(mut self) {
+        loop {
+            let wait = self.step().await;
+            tokio::select! {
+                event = self.watch.next() => self.observe(event),
+                () = time::sleep(wait) => {}
+            }
+        }
+    }
+
+    fn observe(&mut self, event: Event<Secret>) {
+        match event {
+            Event::Init => self.listed = None,
+            Event::InitApply(secret) => self.listed = Some(secret),
+            Event::InitDone => {
+                let listed = self.listed.take();
+                self.seen = Some(Seen::of(listed));
+            }
+            Event::Apply(secret) => self.seen = Some(Seen::of(Some(secret))),
+            Event::Delete(_) => self.seen = Some(Seen::of(None)),
+        }
+    }
+
+    /// Does what there is to do now, and says when to look again.
+    async fn step(&mut self) -> Duration {
+        let Some(seen) = self.seen.take() else {
+            return TICK;
+        };
+        let wait = self.step_from(&seen).await;
+        // A write or a second look has brought something newer.
+        self.seen.get_or_insert(seen);
+        wait
+    }
+
+    async fn step_from(&mut self, seen: &Seen) -> Duration {
+        let settings = Arc::clone(&self.settings);
+        let now = (settings.clock)();
+        let memory = self.memory.clone();
+        let known = Known {
+            stored: &seen.stored,
+            memory: memory.as_ref(),
+            names: &settings.names,
+            now,
+        };
+        let plan = match decide(&known) {
+            Verdict::Keep(plan) => plan,
+            Verdict::Hold(finding) => {
+                self.hold(seen);
+                self.voice.trouble_of(&finding);
+                return TICK;
+            }
+            Verdict::Refuse(finding) => {
+                self.voice.trouble_of(&finding);
+                return TICK;
+            }
+        };
+        let state = plan.carry_out(&settings.names, &settings.trust_domain, now);
+        match state {
+            Ok(state) => self.keep(seen, &plan, state).await,
+            Err(error) => {
+                self.voice
+                    .trouble("AuthorityFailed", chain(&error).to_string());
+                TICK
+            }
+        }
+    }
+
+    /// Serves what there is, where that is better than nothing: a wrong clock here says nothing about the clocks of the clients.
+    fn hold(&mut self, seen: &Seen) {
+        if let (None, Stored::Held(held)) = (&self.memory, &seen.stored)
+            && let Some(state) = State::of(held)
+        {
+            self.adopt(state);
+        }
+    }
+
+    async fn keep(&mut self, seen: &Seen, plan: &Plan<'_>, state: State) -> Duration {
+        let is_written = seen.stored.holds(&state);
+        // What nobody else knows of is not served before it is written: another replica may be faster.
+        let is_new = plan.authority == Source::Generated;
+        if !is_new {
+            self.voice.found(&plan.findings);
+            self.adopt(state.clone());
+        }
+        if is_written {
+            self.voice.well();
+            return TICK;
+        }
+        if let Some(wait) = self.pace.wait(Instant::now()) {
+            return wait;
+        }
+        self.pace.attempted(Instant::now());
+        match self.write(seen.secret.as_ref(), &state).await {
+            Ok(secret) => {
+                self.metrics.wrote(WriteResult::written);
+                if is_new {
+                    self.voice.found(&plan.findings);
+                    self.adopt(state);
+                }
+                self.seen = Some(Seen::of(Some(secret)));
+                self.voice.well();
+            }
+            Err(error) if error.kind() == Kind::Conflict => {
+                self.metrics.wrote(WriteResult::conflict);
+                self.look().await;
+            }
+            Err(error) => {
+                self.metrics.wrote(WriteResult::failed);
+                self.voice
+                    .trouble("AuthoritySecretNotWritten", chain(&error).to_string());
+            }
+        }
+        self.pace.wait(Instant::now()).unwrap_or(TICK)
+    }
+
+    async fn write(&self, there: Option<&Secret>, state: &State) -> Result<Secret, ApiError> {
+        let namespace = &*self.context.namespace;
+        let params = PostParams::default();
+        match there {
+            None => {
+                let owner = self.context.owner.reference().await?;
+                let secret = state.secret(namespace, owner);
+                let request = self.secrets.create(&params, &secret);
+                call(format!("create Secret {namespace}/{CA_SECRET}"), request).await
+            }
+            Some(there) => {
+                let secret = state.put_into(there);
+                let request = self.secrets.replace(CA_SECRET, &params, &secret);
+                call(format!("update Secret {namespace}/{CA_SECRET}"), request).await
+            }
+        }
+    }
+
+    /// Looks at the Secret without waiting for the watch.
+    async fn look(&mut self) {
+        let doing = format!("get Secret {}/{CA_SECRET}", self.context.namespace);
+        match call(doing, self.secrets.get_opt(CA_SECRET)).await {
+            Ok(secret) => self.seen = Some(Seen::of(secret)),
+            Err(error) => self
+                .voice
+                .trouble("AuthoritySecretNotRead", chain(&error).to_string()),
+        }
+    }
+
+    /// Puts a good state to use.
+    fn adopt(&mut self, state: State) {
+        if self.memory.as_ref() == Some(&state) {
+            return;
+        }
+        self.metrics.serving(&state);
+        let validity = state.pair.validity();
+        info!(
+            until = %Stamp(validity.not_after),
+            renewal = %Stamp(validity.half_life()),
+            n_roots = state.roots.n_roots(),
+            "certificate in use"
+        );
+        self.certificate
+            .send_replace(Some(state.pair.certified_key()));
+        self.bundle.send_if_modified(|bundle| {
+            let is_new = bundle.as_deref() != Some(state.roots.pem());
+            if is_new {
+                *bundle = Some(state.roots.pem().into());
+            }
+            is_new
+        });
+        self.memory = Some(state);
+        self.unready = None;
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn of(secret: Option<Secret>) -> Self {
+        Self {
+            stored: Stored::read(secret.as_ref()),
+            secret,
+        }
+    }
+}
+
+// === impl Voice ===
+
+impl Voice {
+    /// Says what was found and is being put right.
+    fn found(&mut self, findings: &[Finding]) {
+        let before = mem::take(&mut self.found);
+        for finding in findings {
+            let (reason, note) = (finding.reason(), finding.note(&self.context.namespace));
+            let gist = gist(&note);
+            let is_known = before.contains(&gist);
+            self.found.push(gist);
+            if is_known {
+                continue;
+            }
+            if finding.is_warning() {
+                warn!(reason, "{note}");
+                self.context.events.warn(reason, note);
+            } else {
+                info!(reason, "{note}");
+                self.context.events.info(reason, note);
+            }
+        }
+    }
+
+    /// Says what a person has to put right.
+    fn trouble_of(&mut self, finding: &Finding) {
+        self.trouble(finding.reason(), finding.note(&self.context.namespace));
+    }
+
+    /// Says what keeps the Secret from being in step, for as long as it does.
+    fn trouble(&mut self, reason: &'static str, text: String) {
+        let gist = gist(&text);
+        self.detail.set(text.clone());
+        if self.trouble.replace(gist.clone()) == Some(gist) {
+            return;
+        }
+        error!(reason, error = %text, "the authority's Secret cannot be kept in step");
+        self.context.events.warn(reason, text);
+        self.metrics.trouble(true);
+    }
+
+    /// All is well.
+    fn well(&mut self) {
+        if self.trouble.take().is_some() {
+            let note = "the authority's Secret is in step again";
+            info!("{note}");
+            self.context.events.info("AuthorityRecovered", note);
+            self.detail.clear();
+            self.metrics.trouble(false);
+        }
+    }
+}
+
+/// A text without its numbers: what differs in times and versions only is said once.
+fn gist(text: &str) -> String {
+    text.chars()
+        .filter(|character| !character.is_ascii_digit())
+        .collect()
+}
