@@ -33,6 +33,22 @@ pub struct Files {
     refused: Family<FilesLabels, Gauge>,
 }
 
+/// What keeping `caBundle` in step counts, by Istio's names; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct WebhookPatches {
+    attempts: Family<NameLabels, Counter>,
+    retries: Family<NameLabels, Counter>,
+    failures: Family<FailureLabels, Counter>,
+}
+
+/// What publishing the trust bundle counts; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct TrustBundle {
+    writes: Counter,
+    failures: Counter,
+    pending: Gauge,
+}
+
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct SkipLabels {
     reason: &'static str,
@@ -61,6 +77,17 @@ enum LoadResult {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct FilesLabels {
     files: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct NameLabels {
+    name: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct FailureLabels {
+    name: String,
+    reason: &'static str,
 }
 
 // === impl Injection ===
@@ -164,5 +191,91 @@ impl Files {
         self.loads
             .get_or_create(&LoadLabels { files, result })
             .inc();
+    }
+}
+
+// === impl WebhookPatches ===
+
+impl WebhookPatches {
+    /// Counters at zero, registered in `registry`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "webhook_patch_attempts",
+            "Attempts to write caBundle, by webhook configuration",
+            metrics.attempts.clone(),
+        );
+        registry.register(
+            "webhook_patch_retries",
+            "Attempts that followed a failure, by webhook configuration",
+            metrics.retries.clone(),
+        );
+        registry.register(
+            "webhook_patch_failures",
+            "Times that caBundle could not be kept in step, by webhook configuration and reason",
+            metrics.failures.clone(),
+        );
+        metrics
+    }
+
+    /// The configuration `name` is about to be written, `again` if that failed before.
+    pub fn attempted(&self, name: &str, again: bool) {
+        let labels = NameLabels {
+            name: name.to_owned(),
+        };
+        self.attempts.get_or_create(&labels).inc();
+        if again {
+            self.retries.get_or_create(&labels).inc();
+        }
+    }
+
+    /// The configuration `name` is not in step, because of `reason`, one of a fixed set of codes.
+    pub fn failed(&self, name: &str, reason: &'static str) {
+        let labels = FailureLabels {
+            name: name.to_owned(),
+            reason,
+        };
+        self.failures.get_or_create(&labels).inc();
+    }
+}
+
+// === impl TrustBundle ===
+
+impl TrustBundle {
+    /// Counters at zero, registered in `registry`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "minimesh_injector_trust_bundle_writes",
+            "Namespaces that were given the trust bundle",
+            metrics.writes.clone(),
+        );
+        registry.register(
+            "minimesh_injector_trust_bundle_failures",
+            "Attempts to give a namespace the trust bundle that failed",
+            metrics.failures.clone(),
+        );
+        registry.register(
+            "minimesh_injector_trust_bundle_pending",
+            "Namespaces that lack the trust bundle now",
+            metrics.pending.clone(),
+        );
+        metrics
+    }
+
+    /// A namespace has it.
+    pub fn written(&self) {
+        self.writes.inc();
+    }
+
+    /// A namespace could not be given it.
+    pub fn failed(&self) {
+        self.failures.inc();
+    }
+
+    /// So many namespaces lack it.
+    pub fn pending(&self, n_namespaces: usize) {
+        self.pending
+            .set(i64::try_from(n_namespaces).unwrap_or(i64::MAX));
     }
 }

@@ -5,9 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::{
-    api::rbac::v1::ClusterRole, apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
+use k8s_openapi::{api::rbac::v1::ClusterRole, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Api, Client, Resource as _};
 use tokio::{sync::Mutex, time::Instant};
 

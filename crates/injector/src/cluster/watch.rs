@@ -4,12 +4,13 @@
 //! failure is said once, in log, Event and readiness detail, and taken back when the objects are listed again: after a failure the watch
 //! begins anew with a list, because only an answer proves that it works.
 
-use std::fmt::Debug;
-
-use futures_util::{
-    StreamExt as _,
-    stream::{BoxStream, FusedStream as _, Fuse},
+use std::{
+    fmt::Debug,
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
+
+use futures_util::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Resource,
     runtime::watcher::{self, Config, DefaultBackoff, Event, watcher},
@@ -27,13 +28,14 @@ use super::{
 /// Objects per page of a list: keeps what is in memory at once small where objects are large or many.
 const PAGE: u32 = 100;
 
-type Stream<K> = Fuse<BoxStream<'static, watcher::Result<Event<K>>>>;
+type Stream<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 
 /// Events of a set of objects, for ever.
 pub struct Watch<K> {
     what: &'static str,
     begin: Box<dyn Fn() -> Stream<K> + Send + Sync>,
-    stream: Stream<K>,
+    /// Never locked: the mutex only lets a task that holds the watch be shared with other threads.
+    stream: Mutex<Stream<K>>,
     backoff: DefaultBackoff,
     resume: Option<Instant>,
     failure: Option<String>,
@@ -93,10 +95,10 @@ where
     {
         let config = selection.config();
         let begin: Box<dyn Fn() -> Stream<K> + Send + Sync> =
-            Box::new(move || watcher(api.clone(), config.clone()).boxed().fuse());
+            Box::new(move || watcher(api.clone(), config.clone()).boxed());
         Self {
             what,
-            stream: begin(),
+            stream: Mutex::new(begin()),
             begin,
             backoff: DefaultBackoff::default(),
             resume: None,
@@ -112,9 +114,13 @@ where
             if let Some(resume) = self.resume {
                 time::sleep_until(resume).await;
                 self.resume = None;
-                self.stream = (self.begin)();
+                self.stream = Mutex::new((self.begin)());
             }
-            match self.stream.next().await {
+            let stream = self
+                .stream
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner);
+            match stream.next().await {
                 Some(Ok(event)) => {
                     // The beginning is announced before anything is asked.
                     if !matches!(event, Event::Init) {
@@ -123,9 +129,10 @@ where
                     return event;
                 }
                 Some(Err(error)) => self.failed(&ApiError::of_watch(self.what, error)),
-                None => debug_assert!(self.stream.is_terminated()),
+                // The watcher goes on for ever; if it did not, this would begin another.
+                None => {}
             }
-            let wait = self.backoff.next().unwrap_or(time::Duration::from_secs(30));
+            let wait = self.backoff.next().unwrap_or(Duration::from_secs(30));
             self.resume = Some(Instant::now() + wait);
         }
     }

@@ -1,0 +1,211 @@
+//! The mesh's roots in every namespace: ConfigMap `istio-ca-root-cert`, without which no injected pod can start.
+//!
+//! Run by `app` beside the authority, whose bundle it publishes. What there is and what is missing is in the [`Ledger`], which decides; the shell here
+//! feeds it with two watches (all namespaces by `namespaces`, all ConfigMaps of this one name) and performs what it asks for, a few at once.
+//! Memory grows by some hundred bytes per namespace, requests by one per namespace that needs one.
+
+mod config_map;
+mod ledger;
+
+use std::{sync::Arc, time::Duration};
+
+use contract::pod::ROOT_CERT_CONFIG_MAP;
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api,
+    runtime::watcher::{DefaultBackoff, Event},
+};
+use runtime::{error::chain, readiness::Detail};
+use tokio::{
+    sync::mpsc,
+    time::{self, Instant},
+};
+use tracing::{debug, info, warn};
+
+use self::{
+    config_map::{Outcome, Write},
+    ledger::{Found, Ledger, Next, Print},
+};
+use super::{
+    Bundle, Context,
+    api::Kind,
+    namespaces::Space,
+    watch::{Selection, Watch},
+};
+use crate::metrics::TrustBundle as Metrics;
+
+/// Writes at once: enough to fill thousands of namespaces in seconds, too few for the API server to notice.
+const AT_ONCE: usize = 8;
+
+/// Publishes the bundle.
+pub struct Publisher {
+    context: Context,
+    bundle: Bundle,
+    spaces: mpsc::Receiver<Event<Space>>,
+    ledger: Ledger,
+    writes: FuturesUnordered<BoxFuture<'static, Write>>,
+    /// The API server is in trouble: no namespace is tried before.
+    paused_until: Option<Instant>,
+    pause: DefaultBackoff,
+    fault: Option<String>,
+    detail: Detail,
+    metrics: Metrics,
+}
+
+// === impl Publisher ===
+
+impl Publisher {
+    /// Publishes `bundle` in all `spaces`.
+    #[must_use]
+    pub fn new(
+        context: Context,
+        bundle: Bundle,
+        spaces: mpsc::Receiver<Event<Space>>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            detail: context.readiness.detail("trust bundle"),
+            ledger: Ledger::default(),
+            writes: FuturesUnordered::new(),
+            paused_until: None,
+            pause: DefaultBackoff::default(),
+            fault: None,
+            context,
+            bundle,
+            spaces,
+            metrics,
+        }
+    }
+
+    /// Goes on for ever.
+    pub async fn run(mut self) {
+        let mut watch = Watch::<ConfigMap>::new(
+            "the ConfigMaps istio-ca-root-cert",
+            Api::all(self.context.client.clone()),
+            &Selection::named(ROOT_CERT_CONFIG_MAP),
+            self.context.readiness.detail("trust bundle watch"),
+            self.context.events.clone(),
+        );
+        self.desire().await;
+        loop {
+            let wake = self.start_writes();
+            tokio::select! {
+                Some(event) = self.spaces.recv() => self.ledger.spaces(event),
+                event = watch.next() => self.ledger.config_maps(found(event)),
+                () = changed(&mut self.bundle) => self.desire().await,
+                Some(write) = self.writes.next() => self.record(write),
+                () = time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            }
+        }
+    }
+
+    /// Settles what every namespace is to have; waits until it is known.
+    async fn desire(&mut self) {
+        let mut backoff = DefaultBackoff::default();
+        loop {
+            let bundle = self.bundle.borrow_and_update().clone();
+            let owner = self.context.owner.reference().await;
+            match (bundle, owner) {
+                (Some(bundle), Ok(owner)) => {
+                    return self.ledger.desire(Print::wanted(&bundle, owner.as_ref()));
+                }
+                // The authority says what keeps it.
+                (None, _) => changed(&mut self.bundle).await,
+                (Some(_), Err(error)) => {
+                    self.failed(chain(&error).to_string());
+                    time::sleep(backoff.next().unwrap_or(Duration::from_secs(30))).await;
+                }
+            }
+        }
+    }
+
+    /// Starts what is due, and tells when to look again if nothing happens.
+    fn start_writes(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let paused = self.paused_until.filter(|until| *until > now);
+        self.metrics.pending(self.ledger.n_pending());
+        if paused.is_some() {
+            return paused;
+        }
+        let bundle = self.bundle.borrow().clone()?;
+        while self.writes.len() < AT_ONCE {
+            match self.ledger.next(now) {
+                Next::Write { name, absent } => {
+                    let write =
+                        config_map::write(self.context.clone(), name, Arc::clone(&bundle), absent);
+                    self.writes.push(Box::pin(write));
+                }
+                Next::Wait(until) => return Some(until),
+                Next::Nothing => return None,
+            }
+        }
+        None
+    }
+
+    fn record(&mut self, write: Write) {
+        let now = Instant::now();
+        match write.outcome {
+            Outcome::Written(print) => {
+                debug!(namespace = &*write.name, "trust bundle written");
+                self.metrics.written();
+                self.ledger.written(&write.name, print, now);
+                self.pause = DefaultBackoff::default();
+                if self.ledger.n_failing() == 0 {
+                    self.recovered();
+                }
+            }
+            Outcome::Gone => self.ledger.gone(&write.name),
+            Outcome::Again => self.ledger.again(&write.name, now),
+            Outcome::Failed(error) => {
+                self.metrics.failed();
+                // It is the same for every namespace, so none of them is the one to wait for.
+                if error.kind() == Kind::Unavailable || write.owner_unknown {
+                    let wait = self.pause.next().unwrap_or(Duration::from_secs(30));
+                    self.paused_until = Some(now + wait);
+                    self.ledger.untried(&write.name);
+                } else {
+                    self.ledger.failed(&write.name, now);
+                }
+                let n_others = self.ledger.n_failing().saturating_sub(1);
+                let more = match n_others {
+                    0 => String::new(),
+                    n => format!("; {n} more namespaces are without it"),
+                };
+                self.failed(format!("{}{more}", chain(&error)));
+            }
+        }
+    }
+
+    fn failed(&mut self, text: String) {
+        self.detail.set(text.clone());
+        if self.fault.is_none() {
+            warn!(error = %text, "the trust bundle cannot be published everywhere, trying again");
+            self.context
+                .events
+                .warn("TrustBundleNotPublished", text.clone());
+        } else {
+            debug!(error = %text, "the trust bundle cannot be published everywhere");
+        }
+        self.fault = Some(text);
+    }
+
+    fn recovered(&mut self) {
+        if self.fault.take().is_some() {
+            info!("the trust bundle can be published again");
+            self.detail.clear();
+        }
+    }
+}
+
+/// Ends when there is another bundle; never if there will be none.
+async fn changed(bundle: &mut Bundle) {
+    if bundle.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// What counts of a ConfigMap.
+fn found(event: Event<ConfigMap>) -> Event<Found> {
+    ledger::map(event, |object| Found::of(&object))
+}
