@@ -1,0 +1,124 @@
+//! The node underneath: its processes and the pods' network namespaces, reached through the node's container.
+//!
+//! For what Kubernetes does not offer and a fault does all the same: a process that is frozen or killed. kind names the container
+//! after the node.
+
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use contract::pod;
+
+use crate::{environment::environment, kubectl, pod::Pod};
+
+/// A process on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    node: String,
+    id: u32,
+}
+
+/// A process that does nothing until the value is dropped.
+#[derive(Debug)]
+pub struct Frozen {
+    process: Process,
+}
+
+// === impl Process ===
+
+impl Process {
+    /// The sidecar's process of `pod`.
+    ///
+    /// # Errors
+    /// The sidecar does not run.
+    pub fn sidecar(pod: &Pod) -> anyhow::Result<Self> {
+        Self::of_container(pod, pod::PROXY_CONTAINER)
+    }
+
+    /// The first process of a container.
+    ///
+    /// # Errors
+    /// The container does not run.
+    pub fn of_container(pod: &Pod, container: &str) -> anyhow::Result<Self> {
+        let object = pod.object()?;
+        let node = object["spec"]["nodeName"].as_str();
+        let node = node.with_context(|| format!("{pod} is on no node"))?;
+        let id = ["initContainerStatuses", "containerStatuses"]
+            .into_iter()
+            .flat_map(|list| object["status"][list].as_array().into_iter().flatten())
+            .find(|status| status["name"] == container)
+            .and_then(|status| {
+                status["containerID"]
+                    .as_str()?
+                    .strip_prefix("containerd://")
+            })
+            .with_context(|| format!("container {container} of {pod} has no id"))?;
+        let tasks = on_node(node, &["ctr", "--namespace", "k8s.io", "tasks", "list"])?;
+        let task = tasks.lines().find(|line| line.starts_with(id));
+        let process = task.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        Ok(Self {
+            node: node.to_owned(),
+            id: process.with_context(|| format!("container {container} of {pod} does not run"))?,
+        })
+    }
+
+    /// Sends a signal by name, `KILL`.
+    ///
+    /// # Errors
+    /// There is no such process any more.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let id = self.id.to_string();
+        on_node(&self.node, &["kill", &format!("-{signal}"), &id])?;
+        Ok(())
+    }
+
+    /// Stops the process until the value is dropped.
+    ///
+    /// # Errors
+    /// There is no such process any more.
+    pub fn freeze(self) -> anyhow::Result<Frozen> {
+        self.signal("STOP")?;
+        let stat = on_node(&self.node, &["cat", &format!("/proc/{}/stat", self.id)])?;
+        ensure!(
+            stat.contains(") T "),
+            "process {} on {} is not stopped: {stat}",
+            self.id,
+            self.node
+        );
+        Ok(Frozen { process: self })
+    }
+
+    /// Standard output of a program in the network namespace of the process.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn in_network(&self, program: &[&str]) -> anyhow::Result<String> {
+        let id = self.id.to_string();
+        let enter = ["nsenter", "--target", &id, "--net", "--"];
+        on_node(&self.node, &[&enter[..], program].concat())
+    }
+}
+
+// === impl Frozen ===
+
+impl Frozen {
+    /// Lets the process go on.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn thaw(self) -> anyhow::Result<()> {
+        self.process.signal("CONT")
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // A process that is gone, or goes on already, needs no waking.
+        let _ = self.process.signal("CONT");
+    }
+}
+
+fn on_node(node: &str, program: &[&str]) -> anyhow::Result<String> {
+    let mut command = Command::new(&environment().docker);
+    command.args(["exec", node]).args(program);
+    kubectl::finish(command, None)?.into_stdout(|| format!("on node {node}: {}", program.join(" ")))
+}

@@ -1,0 +1,218 @@
+//! What the control plane promises while it changes or is away.
+//!
+//! These tests change what all pods share, so they run one after the other, and each puts back what it changed.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use contract::pod::{PROXY_CONTAINER, SYSTEM_NAMESPACE};
+use e2e::{
+    Injection, Manifest, Namespace, Pod, Progress,
+    control_plane::{self, Configuration, Scaled},
+    kubectl, scenario, wait_for,
+};
+use serde_json::{Value, json};
+
+/// What a change of a file may take to be noticed, once the kubelet has written it.
+const RELOAD: Duration = Duration::from_secs(60);
+/// Where a label is added in the shipped template.
+const LABELS: &str = "    metadata:\n      labels:\n";
+const REFUSED: &str = "minimesh_injector_files_refused";
+
+#[test]
+#[ignore = "needs a cluster: run cargo xtask e2e"]
+fn an_edited_template_reaches_the_next_pod_and_a_broken_one_is_refused() {
+    scenario("template", |scene| {
+        let namespace = scene.namespace(Injection::Enabled)?;
+        let injectors = control_plane::pods()?;
+        ensure!(!injectors.is_empty(), "no injector runs");
+        let configuration = Configuration::of_templates("config")?;
+
+        configuration.replace(LABELS, &format!("{LABELS}        e2e: edited\n"))?;
+        wait_for_label(&namespace, &injectors, Some("edited"))?;
+
+        configuration.replace(LABELS, &format!("{LABELS}        e2e: {{{{ broken\n"))?;
+        for injector in &injectors {
+            wait_for_refusal(injector, true)?;
+            let ready = injector.page(contract::ports::MONITORING, control_plane::READY)?;
+            ensure!(
+                ready.contains("refused"),
+                "{injector} does not say that it refused its configuration: {ready}"
+            );
+            wait_for_event(injector)?;
+        }
+        ensure!(
+            created_label(&namespace)?.as_deref() == Some("edited"),
+            "the last good template is not in use"
+        );
+
+        configuration.restore()?;
+        wait_for_label(&namespace, &injectors, None)?;
+        for injector in &injectors {
+            wait_for_refusal(injector, false)?;
+        }
+        ensure!(
+            control_plane::pods()? == injectors,
+            "the injectors were restarted"
+        );
+        Ok(())
+    });
+}
+
+/// The replicas reload one after the other, and any of them may be asked, so it takes several right answers in a row.
+fn wait_for_label(
+    namespace: &Namespace,
+    injectors: &[Pod],
+    expected: Option<&str>,
+) -> anyhow::Result<()> {
+    let what = format!("new pods with the label e2e: {expected:?}");
+    let mut n_right = 0;
+    wait_for(&what, RELOAD, || {
+        let label = created_label(namespace)?;
+        n_right = if label.as_deref() == expected {
+            n_right + 1
+        } else {
+            0
+        };
+        Ok(Progress::when(n_right > 4 * injectors.len(), || {
+            format!("{label:?}")
+        }))
+    })
+}
+
+/// The label that the template gives a pod which is created now.
+fn created_label(namespace: &Namespace) -> anyhow::Result<Option<String>> {
+    let created = namespace.dry_run(&Manifest::read("nginx.yaml")?.text())?;
+    ensure!(has_sidecar(&created), "the pod is not injected");
+    Ok(created["metadata"]["labels"]["e2e"]
+        .as_str()
+        .map(str::to_owned))
+}
+
+fn wait_for_refusal(injector: &Pod, expected: bool) -> anyhow::Result<()> {
+    let what = format!("{REFUSED} of {injector} to be {expected}");
+    wait_for(&what, RELOAD, || {
+        let metrics = control_plane::metrics(injector)?;
+        let is_refused = metrics.sum(REFUSED, &[]) > 0.0;
+        Ok(Progress::when(is_refused == expected, || {
+            metrics.shown("minimesh_injector_files")
+        }))
+    })
+}
+
+fn wait_for_event(injector: &Pod) -> anyhow::Result<()> {
+    wait_for(&format!("an Event on {injector}"), RELOAD, || {
+        let events = injector.events();
+        Ok(Progress::when(events.contains("Refused"), || {
+            events.clone()
+        }))
+    })
+}
+
+#[test]
+#[ignore = "needs a cluster: run cargo xtask e2e"]
+fn without_the_injector_the_mesh_goes_on_and_takes_no_new_pods() {
+    scenario("away", |scene| {
+        let inside = scene.namespace(Injection::Enabled)?;
+        let outside = scene.namespace(Injection::Unlabelled)?;
+        for file in ["server.yaml", "client.yaml"] {
+            inside.apply(&Manifest::read(file)?)?;
+        }
+        let (client, server) = (inside.pod("client"), inside.pod("server"));
+        client.wait_ready()?;
+        server.wait_ready()?;
+
+        let scaled = Scaled::to_zero()?;
+        let nginx = Manifest::read("nginx.yaml")?;
+        wait_until_refused(&inside, &nginx)?;
+        outside.apply(&nginx)?;
+        outside.pod("nginx").wait_ready()?;
+        client
+            .report(&["get", "http://server/", "--requests", "20"])?
+            .expect_clean(20)?;
+
+        // A controller meets the refusal, too; it must get over it by itself.
+        inside.apply(&Manifest::read("rolling.yaml")?)?;
+        wait_until_reported(&inside)?;
+        scaled.restore()?;
+        inside.apply(&nginx)?;
+        let started = inside.pod("nginx").wait_ready()?;
+        ensure!(has_sidecar(&started), "the pod has no sidecar");
+        inside.run(&["rollout", "status", "deployment/rolling", "--timeout=120s"])?;
+        client
+            .report(&["get", "http://server/", "--requests", "20"])?
+            .expect_clean(20)?;
+        Ok(())
+    });
+}
+
+fn wait_until_refused(namespace: &Namespace, manifest: &Manifest) -> anyhow::Result<()> {
+    // Until the Service has no endpoint any more, the API server may still try one.
+    wait_for("a pod to be refused", RELOAD, || {
+        let outcome = namespace.try_create(manifest)?;
+        let names_the_cause = [
+            "failed calling webhook",
+            "sidecar-injector",
+            "no endpoints available",
+        ]
+        .into_iter()
+        .all(|part| outcome.stderr.contains(part));
+        ensure!(!outcome.success, "a pod was created without the injector");
+        Ok(Progress::when(names_the_cause, || outcome.stderr.clone()))
+    })
+}
+
+/// Waits until the Deployment says that its pods are refused.
+fn wait_until_reported(namespace: &Namespace) -> anyhow::Result<()> {
+    wait_for("the Deployment to say why it has no pods", RELOAD, || {
+        let deployment = namespace.get("deployment", "rolling")?;
+        let conditions = deployment["status"]["conditions"].to_string();
+        Ok(Progress::when(
+            conditions.contains("failed calling webhook"),
+            || conditions.clone(),
+        ))
+    })
+}
+
+fn has_sidecar(pod: &Value) -> bool {
+    ["initContainers", "containers"]
+        .into_iter()
+        .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
+        .any(|container| container["name"] == PROXY_CONTAINER)
+}
+
+#[test]
+#[ignore = "needs a cluster: run cargo xtask e2e"]
+fn the_roots_config_map_is_in_every_namespace_and_comes_back() {
+    scenario("root", |scene| {
+        let namespace = scene.namespace(Injection::Unlabelled)?;
+        let name = contract::pod::ROOT_CERT_CONFIG_MAP;
+        let root = |namespace: &str| -> anyhow::Result<Option<String>> {
+            let outcome = kubectl::try_run(
+                &["-n", namespace, "get", "configmap", name, "-o", "json"],
+                None,
+            )?;
+            if !outcome.success {
+                return Ok(None);
+            }
+            let map: Value = serde_json::from_str(&outcome.stdout)?;
+            Ok(map["data"]["root-cert.pem"].as_str().map(str::to_owned))
+        };
+        let expected =
+            root(SYSTEM_NAMESPACE)?.context("the control plane's namespace has no root")?;
+        let in_place = |what: &str| {
+            wait_for(what, Duration::from_secs(20), || {
+                let found = root(namespace.name())?;
+                Ok(Progress::when(found.as_ref() == Some(&expected), || {
+                    format!("{found:?}")
+                }))
+            })
+        };
+        in_place("the root in a new namespace")?;
+        namespace.run(&["delete", "configmap", name])?;
+        in_place("the root after it was deleted")?;
+        let nonsense = json!({"data": {"root-cert.pem": "nonsense"}}).to_string();
+        namespace.run(&["patch", "configmap", name, "--type=merge", "-p", &nonsense])?;
+        in_place("the root after it was edited")
+    });
+}
