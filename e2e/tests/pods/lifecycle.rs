@@ -3,7 +3,6 @@
 use std::{
     io::Read,
     process::{Child, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context, ensure};

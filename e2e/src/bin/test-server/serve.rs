@@ -5,6 +5,8 @@
 
 use std::{
     convert::Infallible,
+    fmt,
+    io::{self, Write as _},
     sync::{Arc, Mutex},
 };
 
@@ -19,7 +21,6 @@ use http_body_util::{Either, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io,
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
@@ -48,7 +49,10 @@ type Body = Either<Full<Bytes>, Incoming>;
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let http = listen(args.http).await?;
     let tcp = listen(args.tcp).await?;
-    println!("serving HTTP on {} and TCP on {}", args.http, args.tcp);
+    say(format_args!(
+        "serving HTTP on {} and TCP on {}",
+        args.http, args.tcp
+    ));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -59,13 +63,19 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
             }
             accepted = tcp.accept() => {
                 if let Ok((stream, peer)) = accepted {
-                    println!("TCP from {peer}");
+                    say(format_args!("TCP from {peer}"));
                     connections.spawn(echo_tcp(stream));
                 }
             }
             Some(_) = connections.join_next() => {}
         }
     }
+}
+
+/// A line of the log.
+fn say(line: fmt::Arguments<'_>) {
+    // Nobody reading it is no reason to stop serving.
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 async fn listen(port: u16) -> anyhow::Result<TcpListener> {
@@ -81,7 +91,7 @@ async fn listen(port: u16) -> anyhow::Result<TcpListener> {
 async fn echo_tcp(mut stream: TcpStream) {
     let (mut read, mut write) = stream.split();
     // The peer may leave at any time.
-    let _ = io::copy(&mut read, &mut write).await;
+    let _ = tokio::io::copy(&mut read, &mut write).await;
 }
 
 /// A WebSocket in the making: hyper hands the connection over when the answer is out.
@@ -107,7 +117,7 @@ async fn answer(
     mut request: Request<Incoming>,
     upgrade: Upgrade,
 ) -> Result<Response<Body>, Infallible> {
-    println!("{} {}", request.method(), request.uri());
+    say(format_args!("{} {}", request.method(), request.uri()));
     let key = request.headers().get(SEC_WEBSOCKET_KEY);
     if let Some(accept) = key.map(|key| derive_accept_key(key.as_bytes())) {
         if let Ok(mut place) = upgrade.lock() {
