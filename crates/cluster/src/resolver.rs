@@ -162,7 +162,7 @@ mod tests {
     #[tokio::test]
     async fn the_hosts_file_goes_first_for_both_families() {
         let mut resolver = resolver("192.0.2.7 api api.example.org\n2001:db8::7 API\n");
-        let both = ["2001:db8::7".parse().unwrap(), "192.0.2.7".parse().unwrap()];
+        let both: [IpAddr; 2] = ["2001:db8::7".parse().unwrap(), "192.0.2.7".parse().unwrap()];
         assert_eq!(addresses(&mut resolver, "api").await.unwrap(), both);
         assert_eq!(addresses(&mut resolver, "Api").await.unwrap(), both);
         assert_eq!(

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use contract::control_plane;
 
 /// The command line of the mesh.
 #[derive(Clone, Debug, Parser)]
@@ -25,6 +26,7 @@ pub enum Command {
     /// Inject the sidecar into the pods of a manifest and print the result.
     ///
     /// Reads every kind of resource that holds pods, lists, and several documents; anything else passes through as it is.
+    /// The configuration is the cluster's, so the result is what its webhook makes of the pods; files may stand in for any part of it.
     KubeInject(KubeInjectArgs),
     /// Print the version.
     Version,
@@ -41,7 +43,9 @@ pub struct KubeInjectArgs {
     #[arg(short, long, env = "MINIMESH_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Injection configuration: the key `config` of ConfigMap istio-sidecar-injector, or a bare template.
+    /// Injection configuration, or a bare template, in place of the key `config` of the cluster's ConfigMap istio-sidecar-injector.
+    ///
+    /// With --valuesFile and --meshConfigFile as well no cluster is needed, and none is asked.
     #[arg(
         long = "injectConfigFile",
         env = "INJECT_CONFIG_FILE",
@@ -49,42 +53,33 @@ pub struct KubeInjectArgs {
     )]
     pub inject_config_file: Option<PathBuf>,
 
-    /// Values for the template: the key `values` of ConfigMap istio-sidecar-injector.
+    /// Values for the template, in place of the key `values` of the cluster's ConfigMap istio-sidecar-injector.
     #[arg(long = "valuesFile", env = "VALUES_FILE", value_name = "FILE")]
     pub values_file: Option<PathBuf>,
 
-    /// Mesh configuration: the key `mesh` of ConfigMap istio.
+    /// Mesh configuration, in place of the key `mesh` of the cluster's ConfigMap istio.
     #[arg(long = "meshConfigFile", env = "MESH_CONFIG_FILE", value_name = "FILE")]
     pub mesh_config_file: Option<PathBuf>,
 
-    /// Namespace of resources that name none.
-    #[arg(
-        short,
-        long,
-        env = "MINIMESH_NAMESPACE",
-        value_name = "NAME",
-        default_value = "default"
-    )]
-    pub namespace: String,
+    /// Namespace of resources that name none; without it the kubeconfig context's, and `default` where no cluster is asked.
+    #[arg(short, long, env = "MINIMESH_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
 
     /// File with the namespace as an object, for its labels and annotations; its name is that of resources that name none.
     #[arg(long, env = "NAMESPACE_OBJECT", value_name = "FILE")]
     pub namespace_object: Option<PathBuf>,
 
-    /// Revision of the control plane, written into the pods.
+    /// Revision of the control plane, written into the pods; the cluster's ConfigMaps are those of this revision.
     #[arg(short, long, env = "REVISION", value_name = "NAME", default_value = "")]
     pub revision: String,
 
-    /// Whether the sidecar is native (an init container that keeps running): true, false, or auto, which looks at --node-versions.
-    #[arg(
-        long,
-        env = "ENABLE_NATIVE_SIDECARS",
-        value_name = "MODE",
-        default_value = "auto"
-    )]
-    pub native_sidecars: String,
+    /// Whether the sidecar is native (an init container that keeps running): true, false, or auto, which looks at the nodes' versions.
+    ///
+    /// Without it, and so for --compliance-policy and --platform: as the cluster's injector was told by the chart's `pilot.env`, else auto.
+    #[arg(long, env = "ENABLE_NATIVE_SIDECARS", value_name = "MODE")]
+    pub native_sidecars: Option<String>,
 
-    /// Versions of the nodes, which stand for the cluster's: v1.33.0,v1.34.0.
+    /// Versions of the nodes, in place of the cluster's: v1.33.0,v1.34.0.
     #[arg(
         long,
         env = "NODE_VERSIONS",
@@ -94,17 +89,55 @@ pub struct KubeInjectArgs {
     pub node_versions: Vec<String>,
 
     /// Compliance policy for the sidecar, such as fips-140-2.
-    #[arg(
-        long,
-        env = "COMPLIANCE_POLICY",
-        value_name = "POLICY",
-        default_value = ""
-    )]
-    pub compliance_policy: String,
+    #[arg(long, env = "COMPLIANCE_POLICY", value_name = "POLICY")]
+    pub compliance_policy: Option<String>,
 
     /// Platform of the cluster, such as openshift.
-    #[arg(long, env = "PLATFORM", value_name = "NAME", default_value = "")]
-    pub platform: String,
+    #[arg(long, env = "PLATFORM", value_name = "NAME")]
+    pub platform: Option<String>,
+
+    /// Which cluster, and what in it.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Flags that say which cluster is asked, and where the mesh is in it.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct ClusterArgs {
+    /// Kubeconfig of the cluster; without it ~/.kube/config, then the service account of the pod that this runs in.
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig, if not its current one.
+    #[arg(long, env = "MINIMESH_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Namespace of the control plane.
+    #[arg(
+        short,
+        long = "istioNamespace",
+        env = "ISTIO_NAMESPACE",
+        value_name = "NAME",
+        default_value = control_plane::NAMESPACE
+    )]
+    pub istio_namespace: String,
+
+    /// ConfigMap with the keys `config` and `values`; without it istio-sidecar-injector, with the revision appended.
+    #[arg(
+        long = "injectConfigMapName",
+        env = "INJECT_CONFIG_MAP_NAME",
+        value_name = "NAME"
+    )]
+    pub inject_config_map_name: Option<String>,
+
+    /// ConfigMap with the key `mesh`; without it istio, with the revision appended.
+    #[arg(
+        long = "meshConfigMapName",
+        env = "MESH_CONFIG_MAP_NAME",
+        value_name = "NAME"
+    )]
+    pub mesh_config_map_name: Option<String>,
 }
 
 #[cfg(test)]

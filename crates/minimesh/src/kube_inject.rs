@@ -1,23 +1,19 @@
 //! `minimesh kube-inject`: the webhook's work on a file.
 //!
-//! Called by `run`; reads the files, hands each pod to `template::inject`, puts the result back where the pod was.
+//! Called by `run`; reads the manifest, hands each pod to `template::inject`, puts the result back where the pod was.
 //! Documents that hold no pod, and those that are not injected, come out byte for byte as they went in.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, io::Read, path::Path};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Map, Value};
-use template::{
-    Config, Namespace, Node, Options, Outcome, Owner, Reason, Request, Sources, Text, yaml,
-};
+use template::{Config, Namespace, Outcome, Owner, Reason, Request, yaml};
 
 use crate::{
     args::KubeInjectArgs,
+    configuration::{self, Configuration},
+    input::{self, shown},
+    namespaces::{self, Namespaces},
     output,
     workload::{self, Kind},
 };
@@ -25,7 +21,7 @@ use crate::{
 /// What the whole file shares.
 struct Injector {
     config: Config,
-    namespace: Namespace,
+    namespaces: Namespaces,
 }
 
 /// Lists of lists are legal and pointless; a limit keeps the stack.
@@ -61,39 +57,11 @@ pub fn run(args: &KubeInjectArgs) -> anyhow::Result<()> {
 
 impl Injector {
     fn new(args: &KubeInjectArgs) -> anyhow::Result<Self> {
-        let files = [
-            ("--injectConfigFile", &args.inject_config_file),
-            ("--valuesFile", &args.values_file),
-            ("--meshConfigFile", &args.mesh_config_file),
-        ];
-        let mut paths = Vec::new();
-        let mut missing = Vec::new();
-        for (flag, path) in files {
-            match path {
-                Some(path) => paths.push((flag, path)),
-                None => missing.push(flag),
-            }
-        }
-        ensure!(
-            missing.is_empty(),
-            "give the configuration by files: {} missing; reading it from a cluster is not supported yet",
-            missing.join(", ")
-        );
-        let mut texts = Vec::new();
-        for (flag, path) in paths {
-            texts.push((shown(path), read(flag, path)?));
-        }
-        let [config, values, mesh] = texts.as_slice() else {
-            bail!("three configuration files are needed");
-        };
-        let sources = Sources {
-            config: text(config),
-            values: text(values),
-            mesh: text(mesh),
-        };
+        let given = namespaces::given(args)?;
+        let Configuration { config, cluster } = configuration::load(args)?;
         Ok(Self {
-            config: Config::load(&sources, options(args)?)?,
-            namespace: namespace(args)?,
+            namespaces: Namespaces::new(args, given, &config, cluster),
+            config,
         })
     }
 
@@ -117,7 +85,7 @@ impl Injector {
 
     fn pod(&self, pod: &mut Value) -> anyhow::Result<bool> {
         let described = self.describe(pod);
-        let namespace = self.namespace_of(pod);
+        let namespace = self.namespaces.of(pod)?;
         let Some(injected) = self.inject(pod, &namespace, None, &described)? else {
             return Ok(false);
         };
@@ -128,7 +96,7 @@ impl Injector {
     /// Injects the pod template at `path`; the resource around it stands for the pod's owner.
     fn template(&self, resource: &mut Value, path: &[&str]) -> anyhow::Result<bool> {
         let described = self.describe(resource);
-        let namespace = self.namespace_of(resource);
+        let namespace = self.namespaces.of(resource)?;
         let field = |pointer: &str| {
             let value = resource.pointer(pointer).and_then(Value::as_str);
             value.unwrap_or_default().to_owned()
@@ -191,18 +159,7 @@ impl Injector {
     }
 
     fn describe(&self, resource: &Value) -> String {
-        workload::describe(resource, &self.namespace.name)
-    }
-
-    /// The namespace that the resource names; what is known of another one by --namespace-object does not hold for it.
-    fn namespace_of(&self, resource: &Value) -> Namespace {
-        match resource
-            .pointer("/metadata/namespace")
-            .and_then(Value::as_str)
-        {
-            Some(name) if name != self.namespace.name => Namespace::named(name),
-            _ => self.namespace.clone(),
-        }
+        workload::describe(resource, self.namespaces.default_name())
     }
 }
 
@@ -225,61 +182,13 @@ fn as_pod(fields: &Map<String, Value>) -> Value {
     Value::Object(pod)
 }
 
-fn options(args: &KubeInjectArgs) -> anyhow::Result<Options> {
-    let nodes = args
-        .node_versions
-        .iter()
-        .map(|version| Node::of_version(version));
-    Ok(Options {
-        revision: args.revision.clone(),
-        native_sidecars: args
-            .native_sidecars
-            .parse()
-            .context("--native-sidecars (ENABLE_NATIVE_SIDECARS)")?,
-        nodes: (!args.node_versions.is_empty()).then(|| nodes.collect()),
-        compliance_policy: args.compliance_policy.clone(),
-        platform: args.platform.parse().context("--platform (PLATFORM)")?,
-    })
-}
-
-fn namespace(args: &KubeInjectArgs) -> anyhow::Result<Namespace> {
-    let Some(path) = &args.namespace_object else {
-        return Ok(Namespace::named(&args.namespace));
-    };
-    let origin = shown(path);
-    let object = yaml::parse(&origin, &read("--namespace-object", path)?)?;
-    let is_namespace = object.get("kind").and_then(Value::as_str) == Some("Namespace");
-    let namespace = Namespace::of(object);
-    ensure!(
-        is_namespace && !namespace.name.is_empty(),
-        "--namespace-object {origin} holds no Namespace with a name"
-    );
-    Ok(namespace)
-}
-
-fn text((name, text): &(String, String)) -> Text<'_> {
-    Text { name, text }
-}
-
-fn read(flag: &str, path: &Path) -> anyhow::Result<String> {
-    fs::read_to_string(path).with_context(|| format!("cannot read {flag} {}", path.display()))
-}
-
-fn read_input(path: &PathBuf) -> anyhow::Result<String> {
+fn read_input(path: &Path) -> anyhow::Result<String> {
     if path != Path::new("-") {
-        return read("--filename", path);
+        return input::read("--filename", path);
     }
     let mut text = String::new();
     std::io::stdin()
         .read_to_string(&mut text)
         .context("cannot read standard input")?;
     Ok(text)
-}
-
-fn shown(path: &Path) -> String {
-    if path == Path::new("-") {
-        "standard input".to_owned()
-    } else {
-        path.display().to_string()
-    }
 }

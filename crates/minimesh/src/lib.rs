@@ -4,14 +4,19 @@
 //! A command prints its result on standard output and what a person should know on standard error.
 //!
 //! ```text
-//!   files ─► kube_inject ─► template::inject ─► kube_inject ─► standard output or --output
-//!              └─ workload: which part of a resource is the pod
+//! cluster, files ─► configuration ─┐
+//!       manifest ─► kube_inject ───┴─► template::inject ─► kube_inject ─► standard output or --output
+//!                     └─ workload: which part of a resource is the pod
 //! ```
 
 pub mod args;
 pub mod kube_inject;
 pub mod workload;
 
+mod cluster;
+mod configuration;
+mod input;
+mod namespaces;
 mod output;
 
 use args::{Args, Command};

@@ -271,19 +271,6 @@ fn a_wrong_configuration_is_refused_with_file_and_place() {
 }
 
 #[test]
-fn without_configuration_the_flags_that_are_needed_are_named() {
-    let output = feed(
-        Command::new(env!("CARGO_BIN_EXE_minimesh")).args(["kube-inject", "-f", "-"]),
-        POD,
-    );
-    assert!(!output.status.success());
-    let message = text(&output.stderr);
-    for flag in ["--injectConfigFile", "--valuesFile", "--meshConfigFile"] {
-        assert!(message.contains(flag), "{message}");
-    }
-}
-
-#[test]
 fn the_old_format_of_the_configuration_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config");

@@ -1,0 +1,218 @@
+//! Questions to the cluster, one after the other.
+//!
+//! Called by `configuration` and `namespaces`, where no file answers. The program is synchronous; a runtime lives here for as long as there are
+//! questions, on this thread and no other. Errors say which cluster was asked for what.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use anyhow::{Context, anyhow};
+use cluster::{Options, RequestError, Target};
+use k8s_openapi::api::core::v1;
+use kube::{
+    Api, Client, Resource,
+    api::{ApiResource, ListParams, NotUsed, Object},
+};
+use serde::Deserialize;
+use serde_json::Value;
+use template::Node;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::args::ClusterArgs;
+
+/// A cluster that answers.
+pub(crate) struct Cluster {
+    runtime: Runtime,
+    client: Client,
+    target: Target,
+    /// Of the control plane.
+    namespace: String,
+}
+
+/// A ConfigMap of the control plane.
+pub(crate) struct ConfigMap {
+    /// What errors call it.
+    name: String,
+    data: BTreeMap<String, String>,
+}
+
+/// What is read of a node; the rest, such as its list of images, is passed over.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct NodeStatus {
+    #[serde(default, rename = "nodeInfo")]
+    info: NodeInfo,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct NodeInfo {
+    #[serde(default, rename = "kubeletVersion")]
+    version: String,
+}
+
+type ListedNode = Object<NotUsed, NodeStatus>;
+
+/// Somebody is waiting.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
+/// As `kubectl` asks for them.
+const NODES_PER_PAGE: u32 = 500;
+/// The list that a page belongs to is gone.
+const GONE: u16 = 410;
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Finds the cluster and gets ready to ask it.
+    ///
+    /// # Errors
+    /// There is none, or the kubeconfig is wrong.
+    pub(crate) fn connect(args: &ClusterArgs) -> anyhow::Result<Self> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start asking")?;
+        let options = Options {
+            kubeconfig: args.kubeconfig.clone(),
+            context: args.context.clone(),
+            response_timeout: RESPONSE_TIMEOUT,
+        };
+        let target = runtime.block_on(Target::find(&options))?;
+        let client = runtime.block_on(async { target.client() })?;
+        Ok(Self {
+            runtime,
+            client,
+            target,
+            namespace: args.istio_namespace.clone(),
+        })
+    }
+
+    /// The namespace of what names none, as the kubeconfig has it.
+    pub(crate) fn default_namespace(&self) -> &str {
+        self.target.namespace()
+    }
+
+    /// Reads a ConfigMap of the control plane.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read.
+    pub(crate) fn config_map(&self, name: &str) -> anyhow::Result<ConfigMap> {
+        let what = format!("ConfigMap {}/{name}", self.namespace);
+        let maps: Api<v1::ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let found = self.ask(&what, maps.get(name))?.ok_or_else(|| {
+            anyhow!("there is no {what} in {self}: is minimesh installed there, in this namespace (--istioNamespace) and with this revision (--revision)?")
+        })?;
+        Ok(ConfigMap {
+            name: what,
+            data: found.data.unwrap_or_default(),
+        })
+    }
+
+    /// Reads a namespace; `None` if it does not exist yet.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn namespace(&self, name: &str) -> anyhow::Result<Option<Value>> {
+        let all: Api<v1::Namespace> = Api::all(self.client.clone());
+        let found = self.ask(&format!("namespace {name}"), all.get(name))?;
+        let mut object = found.map(serde_json::to_value).transpose()?;
+        if let Some(Value::Object(fields)) = &mut object {
+            fields.insert("kind".to_owned(), "Namespace".into());
+        }
+        Ok(object)
+    }
+
+    /// Reads names and versions of all nodes.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn nodes(&self) -> anyhow::Result<Vec<Node>> {
+        let found = self.ask("the nodes", nodes(&self.client))?;
+        found.ok_or_else(|| anyhow!("{self} knows no nodes, is it a Kubernetes API server?"))
+    }
+
+    /// `None` is what the server does not have.
+    fn ask<T>(
+        &self,
+        what: &str,
+        question: impl Future<Output = Result<T, kube::Error>>,
+    ) -> anyhow::Result<Option<T>> {
+        match self.runtime.block_on(question).map_err(RequestError::from) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(RequestError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {what} from {self}")),
+        }
+    }
+}
+
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = self.target.server();
+        write!(
+            f,
+            "{} ({})",
+            server.trim_end_matches('/'),
+            self.target.origin()
+        )
+    }
+}
+
+// === impl ConfigMap ===
+
+impl ConfigMap {
+    /// The text at `key`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn key(&self, key: &str) -> anyhow::Result<&str> {
+        let text = self.data.get(key).map(String::as_str);
+        text.ok_or_else(|| {
+            let known: Vec<_> = self.data.keys().map(String::as_str).collect();
+            let known = match known.as_slice() {
+                [] => "is empty".to_owned(),
+                known => format!("has {}", known.join(", ")),
+            };
+            anyhow!("{self} has no key {key:?}, it {known}; is it the mesh's?")
+        })
+    }
+}
+
+impl fmt::Display for ConfigMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Lists the nodes page by page; a list that expires on the way is read again, whole.
+async fn nodes(client: &Client) -> Result<Vec<Node>, kube::Error> {
+    let resource = ApiResource::erase::<v1::Node>(&());
+    let api: Api<ListedNode> = Api::all_with(client.clone(), &resource);
+    let mut params = ListParams::default().limit(NODES_PER_PAGE);
+    let mut nodes = Vec::new();
+    loop {
+        let page = match api.list(&params).await {
+            Ok(page) => page,
+            Err(kube::Error::Api(status))
+                if status.code == GONE && params.continue_token.is_some() =>
+            {
+                nodes.clear();
+                params = ListParams::default();
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        nodes.extend(page.items.into_iter().map(node));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => return Ok(nodes),
+        }
+    }
+}
+
+/// A node that does not say its version yet has none that counts as new.
+fn node(listed: ListedNode) -> Node {
+    Node {
+        name: listed.meta().name.clone().unwrap_or_default(),
+        version: listed
+            .status
+            .map(|status| status.info.version)
+            .unwrap_or_default(),
+    }
+}
