@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod chart;
 mod demo;
 mod docker;
 mod e2e;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::{
+    chart,
+    e2e::setup,
     project::{cargo, in_ci, run as run_command},
     tidy,
     userns::{self, Rights},
@@ -62,6 +64,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     report.step("tests", || {
         cargo_step(&["test", "--workspace", "--locked", "--quiet"])
     })?;
+    match setup::helm() {
+        Ok(_) => report.step("chart", chart::run)?,
+        Err(command) => report.skip("chart", &format!("it needs Helm: {command}")),
+    }
     kernel_tier(args, &mut report)?;
     report.close()
 }

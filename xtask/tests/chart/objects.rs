@@ -1,0 +1,278 @@
+//! Goldens of the whole chart, and what must hold for them whatever the values are.
+
+use std::collections::BTreeSet;
+
+use contract::{control_plane as names, ids, ports};
+use serde_json::{Value, json};
+use testkit::golden;
+
+use super::helm::{Install, chart, file, object};
+
+/// The value files with a golden: `tests/NAME.values.yaml` gives `tests/NAME.golden.yaml`.
+const CASES: [&str; 4] = ["default", "production", "revision", "own-templates"];
+
+fn cases() -> impl Iterator<Item = (&'static str, Install)> {
+    CASES.into_iter().map(|name| {
+        let install = Install::values_file(name);
+        let install = match name {
+            "revision" => install.namespace("mesh"),
+            _ => install,
+        };
+        (name, install)
+    })
+}
+
+/// The shipped template has tests of its own; here it would only hide what the chart does.
+fn without_shipped_template(rendered: &str) -> String {
+    let mut text = String::new();
+    let mut is_hidden = false;
+    for line in rendered.lines() {
+        if is_hidden && (line.is_empty() || line.starts_with("        ")) {
+            continue;
+        }
+        is_hidden = line == "      sidecar: |";
+        text.push_str(line);
+        if is_hidden {
+            text.push_str(" (as in files/config)");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn the_chart_renders_as_it_did() {
+    let differences: Vec<String> = cases()
+        .filter_map(|(name, install)| {
+            let path = chart().join(format!("tests/{name}.golden.yaml"));
+            golden::compare(&path, &without_shipped_template(&install.render())).err()
+        })
+        .collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn helm_finds_nothing_to_complain_about() {
+    for (_, install) in cases() {
+        install.lint();
+    }
+}
+
+/// Every name that a program knows is the one that the chart gives.
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn names_and_ports_are_the_contracts() {
+    let objects = Install::default().objects();
+    let has = |kind: &str, name: &str| {
+        object(&objects, kind, name);
+    };
+    has("ConfigMap", names::SIDECAR_INJECTOR);
+    has("ConfigMap", names::MESH_CONFIG_MAP);
+    has("MutatingWebhookConfiguration", names::SIDECAR_INJECTOR);
+    let numbers = |service: &str| -> Vec<(u64, u64)> {
+        let service = object(&objects, "Service", service);
+        let ports = service["spec"]["ports"].as_array().unwrap().iter();
+        ports
+            .map(|port| {
+                let number = port["port"].as_u64().unwrap();
+                (number, port["targetPort"].as_u64().unwrap_or(number))
+            })
+            .collect()
+    };
+    let webhook = (443, u64::from(ports::WEBHOOK));
+    assert_eq!(numbers(names::SIDECAR_INJECTOR), [webhook]);
+    let plain = |port: u16| (u64::from(port), u64::from(port));
+    assert_eq!(
+        numbers(names::ISTIOD),
+        [
+            plain(ports::DISCOVERY_PLAINTEXT),
+            plain(ports::DISCOVERY),
+            webhook,
+            plain(ports::MONITORING)
+        ]
+    );
+    let pod = &object(&objects, "Deployment", "injector")["spec"]["template"];
+    let container = &pod["spec"]["containers"][0];
+    assert_eq!(container["volumeMounts"][0]["mountPath"], names::INJECT_DIR);
+    let sources = pod["spec"]["volumes"][0]["projected"]["sources"]
+        .as_array()
+        .unwrap();
+    let paths: Vec<&Value> = sources
+        .iter()
+        .flat_map(|source| source["configMap"]["items"].as_array().unwrap())
+        .map(|item| &item["path"])
+        .collect();
+    assert_eq!(
+        paths,
+        [names::CONFIG_KEY, names::VALUES_KEY, names::MESH_KEY]
+    );
+}
+
+/// The rights that the injector is built to need, and not one more.
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn rights_are_as_few_as_work() {
+    let objects = Install::default().objects();
+    let rules = |kind: &str, name: &str| {
+        let rules = object(&objects, kind, name)["rules"].as_array().unwrap();
+        rules
+            .iter()
+            .map(|rule| {
+                let list = |key: &str| {
+                    let items = rule[key].as_array().into_iter().flatten();
+                    items
+                        .map(|item| item.as_str().unwrap())
+                        .collect::<Vec<_>>()
+                        .join(",")
+                };
+                let keys = ["apiGroups", "resources", "resourceNames", "verbs"].map(list);
+                keys.join(" | ")
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        rules("ClusterRole", "injector-istio-system"),
+        [
+            " | namespaces |  | get,list,watch",
+            " | nodes |  | get,list,watch",
+            " | configmaps |  | create",
+            " | configmaps | istio-ca-root-cert | get,list,watch,update,patch",
+            "admissionregistration.k8s.io | mutatingwebhookconfigurations | istio-sidecar-injector | get,list,watch,patch",
+            "rbac.authorization.k8s.io | clusterroles | injector-istio-system | get",
+        ]
+    );
+    assert_eq!(
+        rules("Role", "injector"),
+        [
+            " | secrets |  | create",
+            " | secrets | istio-ca-secret | get,list,watch,update,patch",
+            ",events.k8s.io | events |  | create,patch",
+        ]
+    );
+}
+
+/// What Pod Security `restricted` asks for, and what it does not.
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn the_control_plane_has_no_rights_on_its_node() {
+    for (name, install) in cases() {
+        let objects = install.objects();
+        let deployment = objects
+            .iter()
+            .find(|object| object["kind"] == "Deployment")
+            .unwrap();
+        let pod = &deployment["spec"]["template"]["spec"];
+        let container = &pod["containers"][0]["securityContext"];
+        assert_eq!(
+            *container,
+            json!({
+                "allowPrivilegeEscalation": false,
+                "capabilities": {"drop": ["ALL"]},
+                "privileged": false,
+                "readOnlyRootFilesystem": true,
+                "runAsGroup": ids::PROXY_GID,
+                "runAsNonRoot": true,
+                "runAsUser": ids::PROXY_UID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            }),
+            "{name}"
+        );
+        for key in ["hostNetwork", "hostPID", "hostIPC"] {
+            assert!(pod[key].is_null(), "{name}: {key}");
+        }
+        assert_eq!(
+            pod["volumes"].as_array().map(Vec::len),
+            Some(1),
+            "{name}: only the configuration is mounted"
+        );
+    }
+}
+
+/// Two control planes in one namespace share nothing that Helm would fight over.
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn revisions_can_be_installed_beside_each_other() {
+    let identities = |install: &Install| -> BTreeSet<String> {
+        let objects = install.objects();
+        let identity =
+            |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
+        objects.iter().map(identity).collect()
+    };
+    let default = identities(&Install::default());
+    let canary = identities(&Install::default().set("revision=canary"));
+    assert_eq!(default.len(), canary.len());
+    assert!(default.is_disjoint(&canary), "{default:?} {canary:?}");
+    let spelled_out = identities(&Install::default().set("revision=default"));
+    assert_eq!(default, spelled_out);
+}
+
+/// A ConfigMap is reloaded by the running pods; rolling them for it would only make an outage possible.
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn a_change_of_the_configuration_rolls_no_pod() {
+    let pod = |install: &Install| {
+        let objects = install.objects();
+        object(&objects, "Deployment", "injector")["spec"]["template"].clone()
+    };
+    let changed = Install::default()
+        .set("meshConfig.accessLogEncoding=JSON")
+        .set("global.proxy.logLevel=debug")
+        .set("sidecarInjectorWebhook.injectedAnnotations.a=b");
+    assert_eq!(pod(&Install::default()), pod(&changed));
+}
+
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn a_disruption_budget_never_holds_up_the_only_replica() {
+    for (replicas, budgets) in [(0, 0), (1, 0), (2, 1), (5, 1)] {
+        let objects = Install::default()
+            .set(&format!("pilot.replicaCount={replicas}"))
+            .objects();
+        let n_budgets = objects
+            .iter()
+            .filter(|object| object["kind"] == "PodDisruptionBudget")
+            .count();
+        assert_eq!(n_budgets, budgets, "{replicas} replicas");
+    }
+}
+
+/// A value that is empty or false is a value: it switches off what the chart has switched on.
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn the_injectors_environment_can_be_added_to_and_switched_off() {
+    let objects = Install::default()
+        .set("pilot.env.INJECTION_WEBHOOK_CONFIG_NAME=")
+        .set("pilot.env.ENABLE_NATIVE_SIDECARS=false")
+        .set("pilot.env.LIMIT=1000000")
+        .set("pilot.env.Y=y")
+        .objects();
+    let env = &object(&objects, "Deployment", "injector")["spec"]["template"]["spec"]["containers"]
+        [0]["env"];
+    let value = |name: &str| {
+        let variable = env.as_array().unwrap().iter();
+        let mut variable = variable.filter(|variable| variable["name"] == name);
+        let value = variable.next().map(|variable| variable["value"].clone());
+        assert!(variable.next().is_none(), "{name} is there twice");
+        value
+    };
+    assert_eq!(value("INJECTION_WEBHOOK_CONFIG_NAME"), Some(json!("")));
+    assert_eq!(value("ENABLE_NATIVE_SIDECARS"), Some(json!("false")));
+    assert_eq!(value("LIMIT"), Some(json!("1000000")));
+    assert_eq!(value("Y"), Some(json!("y")));
+    assert_eq!(value("REVISION"), Some(json!("")));
+}
+
+#[test]
+fn versions_are_the_workspaces() {
+    let chart = super::helm::yaml_file("Chart.yaml");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(chart["version"], version);
+    assert_eq!(chart["appVersion"], version);
+    assert_eq!(
+        super::helm::yaml_file("values.yaml")["global"]["tag"],
+        version
+    );
+    assert!(!file(".helmignore").is_empty());
+}
