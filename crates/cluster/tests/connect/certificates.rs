@@ -5,12 +5,12 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer, server::WebPkiClientVerifier};
 
-pub struct Pki {
+pub(crate) struct Pki {
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Pki {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -20,12 +20,12 @@ impl Pki {
     }
 
     /// As PEM.
-    pub fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         self.authority.pem()
     }
 
     /// Certificate and key of a client, as PEM.
-    pub fn client(&self) -> (String, String) {
+    pub(crate) fn client(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["me".to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.authority).unwrap();
@@ -33,7 +33,7 @@ impl Pki {
     }
 
     /// A server for 127.0.0.1 and api.example.org that wants a certificate of the same authority.
-    pub fn server_config(&self) -> Arc<ServerConfig> {
+    pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let names = vec!["127.0.0.1".to_owned(), "api.example.org".to_owned()];
         let certificate = CertificateParams::new(names)

@@ -12,19 +12,19 @@ use std::{
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     requests: Receiver<String>,
 }
 
 impl Server {
     /// Answers every request with `body`.
-    pub fn plain(body: &str) -> Self {
+    pub(crate) fn plain(body: &str) -> Self {
         Self::answering(200, body)
     }
 
     /// Answers every request with status and body.
-    pub fn answering(code: u16, body: &str) -> Self {
+    pub(crate) fn answering(code: u16, body: &str) -> Self {
         let answer = answer(code, body);
         Self::start(move |stream, requests| {
             let mut stream = BufReader::new(stream);
@@ -34,7 +34,7 @@ impl Server {
     }
 
     /// The same over TLS.
-    pub fn tls(body: &str, config: Arc<ServerConfig>) -> Self {
+    pub(crate) fn tls(body: &str, config: Arc<ServerConfig>) -> Self {
         let answer = answer(200, body);
         Self::start(move |stream, requests| {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
@@ -45,13 +45,13 @@ impl Server {
     }
 
     /// Accepts, and says nothing.
-    pub fn silent() -> Self {
+    pub(crate) fn silent() -> Self {
         let mut kept = Vec::new();
         Self::start(move |stream, _| kept.push(stream))
     }
 
     /// Answers with the head of a stream, then with what is sent.
-    pub fn stream() -> (Self, Sender<String>) {
+    pub(crate) fn stream() -> (Self, Sender<String>) {
         let (events, received) = channel::<String>();
         let server = Self::start(move |stream, _| {
             let mut stream = BufReader::new(stream);
@@ -68,7 +68,7 @@ impl Server {
     }
 
     /// A proxy that tells of the `CONNECT`, agrees, and answers what comes through the tunnel by itself.
-    pub fn proxy(body: &str) -> Self {
+    pub(crate) fn proxy(body: &str) -> Self {
         let answer = answer(200, body);
         Self::start(move |stream, requests| {
             let mut stream = BufReader::new(stream);
@@ -80,7 +80,7 @@ impl Server {
     }
 
     /// The head of the first request that nobody has asked for yet.
-    pub fn request(&self) -> String {
+    pub(crate) fn request(&self) -> String {
         self.requests.recv().unwrap()
     }
 

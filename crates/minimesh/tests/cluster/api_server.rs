@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 
 /// What was asked.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// With the query.
-    pub path: String,
+    pub(crate) path: String,
     /// The head, as it came.
-    pub head: String,
+    pub(crate) head: String,
 }
 
 /// Answers until the test's process ends.
-pub struct ApiServer {
+pub(crate) struct ApiServer {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -33,7 +33,7 @@ struct Shared {
 }
 
 impl ApiServer {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::<Mutex<Shared>>::default();
@@ -48,40 +48,40 @@ impl ApiServer {
     }
 
     /// Answers `path` with an object.
-    pub fn put(&self, path: &str, object: Value) {
+    pub(crate) fn put(&self, path: &str, object: &Value) {
         self.reply(path, 200, &object.to_string());
     }
 
     /// Answers `path` with an error as an API server forms it.
-    pub fn refuse(&self, path: &str, code: u16, message: &str) {
+    pub(crate) fn refuse(&self, path: &str, code: u16, message: &str) {
         self.reply(path, code, &refusal(code, message).to_string());
     }
 
     /// Answers `path` with anything.
-    pub fn reply(&self, path: &str, code: u16, body: &str) {
+    pub(crate) fn reply(&self, path: &str, code: u16, body: &str) {
         let mut shared = self.shared.lock().unwrap();
         shared
             .answers
             .insert(path.to_owned(), (code, body.to_owned()));
     }
 
-    pub fn remove(&self, path: &str) {
+    pub(crate) fn remove(&self, path: &str) {
         self.shared.lock().unwrap().answers.remove(path);
     }
 
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.lock().unwrap().requests.clone()
     }
 
     /// The paths that were asked for, in order.
-    pub fn paths(&self) -> Vec<String> {
+    pub(crate) fn paths(&self) -> Vec<String> {
         let requests = self.requests();
         requests.into_iter().map(|request| request.path).collect()
     }
 }
 
 /// A `Status` that refuses.
-pub fn refusal(code: u16, message: &str) -> Value {
+pub(crate) fn refusal(code: u16, message: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "message": message})
 }
 

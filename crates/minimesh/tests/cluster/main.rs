@@ -32,9 +32,9 @@ impl Mesh {
     /// A cluster with the shipped configuration and a node.
     fn new() -> Self {
         let server = ApiServer::start();
-        server.put(INJECTOR_MAP, config_map(&["config", "values"]));
-        server.put(MESH_MAP, config_map(&["mesh"]));
-        server.put(NODES, nodes(&["v1.34.0"], ""));
+        server.put(INJECTOR_MAP, &config_map(&["config", "values"]));
+        server.put(MESH_MAP, &config_map(&["mesh"]));
+        server.put(NODES, &nodes(&["v1.34.0"], ""));
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join(".kube")).unwrap();
         let kubeconfig = format!(
@@ -241,8 +241,8 @@ fn revision_names_and_namespace_say_which_configmaps_are_read() {
     ] {
         let mesh = Mesh::new();
         mesh.server
-            .put(&expected[0], config_map(&["config", "values"]));
-        mesh.server.put(&expected[1], config_map(&["mesh"]));
+            .put(&expected[0], &config_map(&["config", "values"]));
+        mesh.server.put(&expected[1], &config_map(&["mesh"]));
         mesh.injected(POD, args);
         assert_eq!(mesh.server.paths()[..2], expected, "{args:?}");
     }
@@ -267,16 +267,17 @@ fn what_names_no_namespace_is_in_that_of_the_context() {
 fn the_sidecar_is_native_if_every_node_of_every_page_has_it() {
     let mesh = Mesh::new();
     assert!(is_native(&mesh.injected(POD, &[])));
-    mesh.server.put(NODES, nodes(&["v1.34.0", "v1.33.1"], "p2"));
+    mesh.server
+        .put(NODES, &nodes(&["v1.34.0", "v1.33.1"], "p2"));
     let second = format!("{NODES}&continue=p2");
-    mesh.server.put(&second, nodes(&["v1.35.0"], ""));
+    mesh.server.put(&second, &nodes(&["v1.35.0"], ""));
     assert!(is_native(&mesh.injected(POD, &[])));
-    mesh.server.put(&second, nodes(&["v1.32.9"], ""));
+    mesh.server.put(&second, &nodes(&["v1.32.9"], ""));
     assert!(!is_native(&mesh.injected(POD, &[])));
     let unready = json!({"metadata": {"name": "n"}, "spec": {}});
     mesh.server.put(
         &second,
-        json!({"kind": "NodeList", "apiVersion": "v1", "metadata": {}, "items": [unready]}),
+        &json!({"kind": "NodeList", "apiVersion": "v1", "metadata": {}, "items": [unready]}),
     );
     assert!(!is_native(&mesh.injected(POD, &[])));
 }
@@ -284,10 +285,10 @@ fn the_sidecar_is_native_if_every_node_of_every_page_has_it() {
 #[test]
 fn a_list_of_nodes_that_expires_is_read_again_whole() {
     let mesh = Mesh::new();
-    mesh.server.put(NODES, nodes(&["v1.32.0"], "p2"));
+    mesh.server.put(NODES, &nodes(&["v1.32.0"], "p2"));
     mesh.server
         .refuse(&format!("{NODES}&continue=p2"), 410, "the list is gone");
-    mesh.server.put("/api/v1/nodes", nodes(&["v1.34.0"], ""));
+    mesh.server.put("/api/v1/nodes", &nodes(&["v1.34.0"], ""));
     assert!(is_native(&mesh.injected(POD, &[])));
 }
 
@@ -315,13 +316,13 @@ fn the_injectors_own_environment_holds_where_no_flag_is_given() {
             .into()
     };
     map["data"]["values"] = with("false");
-    mesh.server.put(INJECTOR_MAP, map.clone());
+    mesh.server.put(INJECTOR_MAP, &map);
     assert!(!is_native(&mesh.injected(POD, &[])));
     assert!(is_native(
         &mesh.injected(POD, &["--native-sidecars", "auto"])
     ));
     map["data"]["values"] = with("perhaps");
-    mesh.server.put(INJECTOR_MAP, map);
+    mesh.server.put(INJECTOR_MAP, &map);
     mesh.refused(&[], &["pilot.env.ENABLE_NATIVE_SIDECARS", "perhaps"]);
 }
 
@@ -330,7 +331,7 @@ fn the_namespace_is_read_where_its_object_decides() {
     let mesh = Mesh::new();
     let path = "/api/v1/namespaces/shop";
     let annotations = json!({"openshift.io/sa.scc.uid-range": "1000650000/10000"});
-    mesh.server.put(path, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "annotations": annotations}}));
+    mesh.server.put(path, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "annotations": annotations}}));
     let twice = format!("{POD}---\n{POD}");
     let args = ["--platform", "openshift"];
     let output = mesh.run(&twice, &args);
@@ -384,7 +385,7 @@ fn a_key_that_is_not_there_is_named_with_those_that_are() {
     let mesh = Mesh::new();
     mesh.server.put(
         INJECTOR_MAP,
-        json!({"metadata": {"name": "any"}, "data": {"config": "", "other": ""}}),
+        &json!({"metadata": {"name": "any"}, "data": {"config": "", "other": ""}}),
     );
     mesh.refused(
         &[],
@@ -395,9 +396,9 @@ fn a_key_that_is_not_there_is_named_with_those_that_are() {
         ],
     );
     mesh.server
-        .put(MESH_MAP, json!({"metadata": {"name": "any"}}));
+        .put(MESH_MAP, &json!({"metadata": {"name": "any"}}));
     mesh.server
-        .put(INJECTOR_MAP, config_map(&["config", "values"]));
+        .put(INJECTOR_MAP, &config_map(&["config", "values"]));
     mesh.refused(
         &[],
         &["ConfigMap istio-system/istio", "\"mesh\"", "is empty"],
@@ -409,7 +410,7 @@ fn a_text_that_is_wrong_is_named_by_configmap_and_key() {
     let mesh = Mesh::new();
     let mut map = config_map(&["config", "values"]);
     map["data"]["values"] = "global: [".into();
-    mesh.server.put(INJECTOR_MAP, map);
+    mesh.server.put(INJECTOR_MAP, &map);
     mesh.refused(
         &[],
         &["ConfigMap istio-system/istio-sidecar-injector, key values"],
@@ -452,7 +453,7 @@ fn a_refusal_says_which_right_is_missing() {
 #[test]
 fn an_answer_that_is_no_api_servers_is_said_to_be_none() {
     let mesh = Mesh::new();
-    mesh.server.put(INJECTOR_MAP, json!("welcome"));
+    mesh.server.put(INJECTOR_MAP, &json!("welcome"));
     mesh.refused(&[], &["is this a Kubernetes API server"]);
     mesh.server.reply(INJECTOR_MAP, 200, "<html>welcome</html>");
     mesh.refused(&[], &["is this a Kubernetes API server"]);
