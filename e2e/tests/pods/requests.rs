@@ -1,7 +1,10 @@
 //! From a pod of the mesh to another: what passes, and what is counted and logged on the way.
 
 use anyhow::{Context, ensure};
-use contract::annotations;
+use contract::{
+    annotations,
+    net::{INBOUND_SOURCE_V4, INBOUND_SOURCE_V6},
+};
 use e2e::{Injection, Manifest, Pod, scenario};
 use serde_json::Value;
 
@@ -94,7 +97,11 @@ fn a_request_is_counted_and_logged_on_both_sides(client: &Pod, server: &Pod) -> 
     assert_eq!(received.cluster, "inbound|80||");
     assert_eq!(host(&received.downstream_remote), client_ip);
     assert_eq!(host(&received.downstream_local), server_ip);
-    assert_eq!(host(&received.upstream_local), "127.0.0.6");
+    let uncaptured = match server_ip.contains(':') {
+        true => INBOUND_SOURCE_V6.to_string(),
+        false => INBOUND_SOURCE_V4.to_string(),
+    };
+    assert_eq!(host(&received.upstream_local), uncaptured);
     Ok(())
 }
 

@@ -32,10 +32,10 @@ use tokio_tungstenite::{
 /// Flags of `test-server serve`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Port of HTTP and WebSocket.
+    /// Port of HTTP and WebSocket; 0 lets the kernel choose.
     #[arg(long, env = "TEST_HTTP", default_value_t = 8080, value_name = "PORT")]
     http: u16,
-    /// Port of TCP echo.
+    /// Port of TCP echo; 0 lets the kernel choose.
     #[arg(long, env = "TEST_TCP", default_value_t = 9000, value_name = "PORT")]
     tcp: u16,
 }
@@ -49,9 +49,9 @@ type Body = Either<Full<Bytes>, Incoming>;
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let http = listen(args.http).await?;
     let tcp = listen(args.tcp).await?;
+    let (http_port, tcp_port) = (http.local_addr()?.port(), tcp.local_addr()?.port());
     say(format_args!(
-        "serving HTTP on {} and TCP on {}",
-        args.http, args.tcp
+        "serving HTTP on port {http_port} and TCP on port {tcp_port}"
     ));
     let mut connections = JoinSet::new();
     loop {
