@@ -45,6 +45,8 @@ enum Command {
     Demo(demo::Args),
     /// Build the container images: injector, istio-init, agent, and the server of the cluster tests.
     Images(images::Args),
+    /// Install what `test` and `e2e` need on a Debian machine, as root: the Docker engine, kind, Helm, kubectl, a node image.
+    Setup,
     /// Run the cluster tests: a kind cluster, the images and the chart of this tree, nginx with traffic interception.
     E2e(e2e::Args),
     /// Measure requests per second and CPU per request through two sidecars against a direct connection.
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Images(args) => images::run(&args),
+        Command::Setup => e2e::setup::install(None),
         Command::E2e(args) => e2e::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Tidy => tidy::run(),

@@ -1,6 +1,6 @@
 //! What the cluster tests need of a machine: found, or installed where `--setup` asks for it.
 //!
-//! Called by `e2e` first of all. Without `--setup` nothing is installed, and all that is missing is named at once, each with the command
+//! Called by `e2e` first of all, and by `cargo xtask setup`. Without `--setup` nothing is installed, and all that is missing is named at once, each with the command
 //! that gets it.
 
 use std::{
@@ -92,7 +92,7 @@ pub(crate) fn install(node_image: Option<&str>) -> anyhow::Result<()> {
     }
     ensure!(
         nix::unistd::geteuid().is_root(),
-        "--setup installs packages and starts the Docker engine, which needs root"
+        "setting up installs packages and starts the Docker engine, which needs root"
     );
     engine::start()?;
     if node_image.is_none() && known_node_image()?.is_none() && !docker::pull(STOCK_NODE_IMAGE) {
