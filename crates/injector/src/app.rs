@@ -5,6 +5,7 @@
 
 use std::{future, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use kube::Client;
 use runtime::{
     lifecycle::Lifecycle,
     metrics::Registry,
@@ -12,16 +13,18 @@ use runtime::{
     task::{Failure, Group},
 };
 use rustls::sign::CertifiedKey;
+use tracing::info;
 
 use crate::{
-    config::Config,
-    configuration::{self, ConfigurationError},
-    files::{LoadError, Reloader},
+    cluster::{self, Part, Parts, Settings, events::Events, namespaces::Directory},
+    config::{Certificates, Config, Mode, Pair},
+    configuration::{self, ConfigurationError, Followed},
+    files::{LoadError, Reloader, Voice},
     metrics, monitoring,
     server::{BindError, Drain, Limits, Listener},
     webhook::{
         self, Webhook,
-        tls::{self, TlsError},
+        tls::{self, Certificate, TlsError},
     },
 };
 
@@ -33,10 +36,32 @@ pub struct App {
     life: Lifecycle,
     delay: Duration,
     configuration: Reloader<template::Config, ConfigurationError>,
-    certificate: Reloader<CertifiedKey, TlsError>,
+    certificate: Certificate,
+    certificate_files: Option<Reloader<CertifiedKey, TlsError>>,
     webhook: Bound,
     monitoring: Option<Bound>,
+    /// What keeps the program in step with its cluster.
+    parts: Vec<Part>,
     ready: Guard,
+}
+
+/// What every subsystem is built on.
+struct Base {
+    config: Config,
+    readiness: Readiness,
+    registry: Registry,
+    files: metrics::Files,
+    injection: metrics::Injection,
+}
+
+/// What differs between a program that works by files and one that works with a cluster.
+struct Surroundings {
+    events: Events,
+    namespaces: Directory,
+    followed: Option<Followed>,
+    certificate: Certificate,
+    certificate_files: Option<Reloader<CertifiedKey, TlsError>>,
+    parts: Vec<Part>,
 }
 
 /// A listener and what it serves.
@@ -51,8 +76,16 @@ struct Bound {
 #[non_exhaustive]
 pub enum AppError {
     /// The injection configuration cannot be used.
-    #[error("the injection configuration cannot be used")]
-    Configuration(#[source] LoadError<ConfigurationError>),
+    #[error("the injection configuration cannot be used{fix}")]
+    Configuration {
+        /// What to do, where that is not in front of whoever reads it.
+        fix: String,
+        /// Which file, and why.
+        source: LoadError<ConfigurationError>,
+    },
+    /// There is no way to the API server.
+    #[error("the cluster cannot be used")]
+    Cluster(#[source] ::cluster::ConnectError),
     /// The serving certificate cannot be used.
     #[error("the webhook's certificate cannot be used")]
     Certificate(#[source] LoadError<TlsError>),
@@ -82,54 +115,44 @@ pub fn main(config: Config) -> anyhow::Result<()> {
 // === impl App ===
 
 impl App {
-    /// Reads the files and binds the addresses.
+    /// Reads the files and binds the addresses. A cluster is not asked anything yet: whether it answers shows in readiness.
     ///
     /// # Errors
     /// When a file cannot be used or an address not be bound; then nothing is left open.
     pub async fn build(config: Config) -> Result<Self, AppError> {
-        let readiness = Readiness::new();
-        let ready = readiness.register("webhook listener");
-        let life = Lifecycle::new(readiness.clone(), config.drain);
-        let mut registry = Registry::new("pilot", env!("CARGO_PKG_VERSION"));
-        let injection = metrics::Injection::register(registry.families());
-        let files = metrics::Files::register(registry.families());
-
-        let configuration = configuration::reloader(&config, &readiness, files.clone())
-            .map_err(AppError::Configuration)?;
-        let certificate =
-            tls::reloader(&config, &readiness, files).map_err(AppError::Certificate)?;
-        let acceptor = tls::acceptor(certificate.live(), tls::provider()).map_err(AppError::Tls)?;
-        let webhook = Webhook {
-            configuration: configuration.live(),
-            metrics: injection,
-        };
-
-        let webhook = Bound {
-            listener: Listener::bind("webhook", "--https-addr", config.https_address)
-                .await
-                .map_err(AppError::Bind)?,
-            router: webhook::router(webhook, readiness.clone()),
-            tls: Some(acceptor),
-        };
-        let monitoring = match config.monitoring_address {
-            Some(address) => Some(Bound {
-                listener: Listener::bind("monitoring", "--monitoring-addr", address)
+        match &config.mode {
+            Mode::Files(pair) => {
+                let pair = pair.clone();
+                let base = Base::new(config);
+                let surroundings = base.by_files(&pair)?;
+                base.build(surroundings).await
+            }
+            Mode::Cluster(settings) => {
+                let settings = settings.clone();
+                let options = ::cluster::Options {
+                    kubeconfig: settings.kubeconfig.clone(),
+                    ..::cluster::Options::default()
+                };
+                let client = ::cluster::connect(&options)
                     .await
-                    .map_err(AppError::Bind)?,
-                router: monitoring::router(readiness, Arc::new(registry)),
-                tls: None,
-            }),
-            None => None,
-        };
-        Ok(Self {
-            life,
-            delay: config.shutdown_delay,
-            configuration,
-            certificate,
-            webhook,
-            monitoring,
-            ready,
-        })
+                    .map_err(AppError::Cluster)?;
+                Self::build_in(client, config, &settings).await
+            }
+        }
+    }
+
+    /// As [`App::build`], in the cluster that `client` reaches.
+    ///
+    /// # Errors
+    /// As those of [`App::build`].
+    pub async fn build_in(
+        client: Client,
+        config: Config,
+        settings: &Settings,
+    ) -> Result<Self, AppError> {
+        let mut base = Base::new(config);
+        let surroundings = base.in_cluster(client, settings)?;
+        base.build(surroundings).await
     }
 
     /// Where the webhook listens, with the port that was chosen for port 0.
@@ -165,7 +188,12 @@ impl App {
             future::pending::<io::Result<()>>().await
         });
         spawn(&group, "configuration reloader", self.configuration.run());
-        spawn(&group, "certificate reloader", self.certificate.run());
+        if let Some(files) = self.certificate_files {
+            spawn(&group, "certificate reloader", files.run());
+        }
+        for (name, part) in self.parts {
+            spawn(&group, name, until_draining(self.life.clone(), part));
+        }
         let life = self.life.clone();
         if let Some(monitoring) = self.monitoring {
             // Readiness and metrics can be read for as long as there is a review under way.
@@ -178,9 +206,16 @@ impl App {
                 }
             });
         }
-        drop(self.ready);
+        let webhook = async {
+            tokio::select! {
+                () = self.certificate.available() => {}
+                () = life.draining() => return,
+            }
+            drop(self.ready);
+            self.webhook.serve(life.clone(), self.delay).await;
+        };
         tokio::select! {
-            () = self.webhook.serve(life.clone(), self.delay) => life.stop("everything is answered"),
+            () = webhook => life.stop("everything is answered"),
             () = group.cancelled() => life.stop("a part of the program failed"),
         }
         group.cancel();
@@ -203,6 +238,136 @@ fn spawn<E>(
             () = token.cancelled() => Ok(()),
         }
     });
+}
+
+/// A replica that is going leaves the cluster to those that stay: what it wrote now might be what is being uninstalled.
+async fn until_draining(life: Lifecycle, part: impl Future<Output = ()>) -> io::Result<()> {
+    tokio::select! {
+        () = part => Ok(()),
+        () = life.draining() => future::pending().await,
+    }
+}
+
+// === impl Base ===
+
+impl Base {
+    fn new(config: Config) -> Self {
+        let mut registry = Registry::new("pilot", env!("CARGO_PKG_VERSION"));
+        Self {
+            config,
+            readiness: Readiness::new(),
+            injection: metrics::Injection::register(registry.families()),
+            files: metrics::Files::register(registry.families()),
+            registry,
+        }
+    }
+
+    fn by_files(&self, pair: &Pair) -> Result<Surroundings, AppError> {
+        let events = Events::silent();
+        let files = self.certificate_files(pair, events.clone())?;
+        Ok(Surroundings {
+            events,
+            namespaces: Directory::default(),
+            followed: None,
+            certificate: Certificate::Files(files.live()),
+            certificate_files: Some(files),
+            parts: Vec::new(),
+        })
+    }
+
+    fn in_cluster(
+        &mut self,
+        client: Client,
+        settings: &Settings,
+    ) -> Result<Surroundings, AppError> {
+        let registry = self.registry.families();
+        let parts = Parts::build(client, settings, &self.readiness, registry);
+        let (certificate, certificate_files) = match &settings.certificates {
+            Certificates::Authority => (Certificate::Authority(parts.certificate), None),
+            Certificates::Files(pair) => {
+                let files = self.certificate_files(pair, parts.events.clone())?;
+                (Certificate::Files(files.live()), Some(files))
+            }
+        };
+        info!(namespace = settings.namespace, "working with a cluster");
+        Ok(Surroundings {
+            events: parts.events,
+            namespaces: parts.namespaces,
+            followed: parts.kubelets,
+            certificate,
+            certificate_files,
+            parts: parts.tasks,
+        })
+    }
+
+    fn certificate_files(
+        &self,
+        pair: &Pair,
+        events: Events,
+    ) -> Result<Reloader<CertifiedKey, TlsError>, AppError> {
+        let voice = Voice::of_certificate(&self.readiness, self.files.clone(), events);
+        tls::reloader(pair, voice).map_err(AppError::Certificate)
+    }
+
+    async fn build(self, surroundings: Surroundings) -> Result<App, AppError> {
+        let Self {
+            config, readiness, ..
+        } = self;
+        let ready = readiness.register("webhook listener");
+        let voice = Voice::of_configuration(&readiness, self.files, surroundings.events);
+        let configuration = configuration::reloader(&config, surroundings.followed, voice)
+            .map_err(|source| AppError::Configuration {
+                fix: fix(&config),
+                source,
+            })?;
+        let certificate = surroundings.certificate;
+        let acceptor =
+            tls::acceptor(certificate.clone(), tls::provider()).map_err(AppError::Tls)?;
+        let webhook = Webhook {
+            configuration: configuration.live(),
+            namespaces: surroundings.namespaces,
+            metrics: self.injection,
+        };
+        let webhook = Bound {
+            listener: Listener::bind("webhook", "--https-addr", config.https_address)
+                .await
+                .map_err(AppError::Bind)?,
+            router: webhook::router(webhook, readiness.clone()),
+            tls: Some(acceptor),
+        };
+        let monitoring = match config.monitoring_address {
+            Some(address) => Some(Bound {
+                listener: Listener::bind("monitoring", "--monitoring-addr", address)
+                    .await
+                    .map_err(AppError::Bind)?,
+                router: monitoring::router(readiness.clone(), Arc::new(self.registry)),
+                tls: None,
+            }),
+            None => None,
+        };
+        Ok(App {
+            life: Lifecycle::new(readiness, config.drain),
+            delay: config.shutdown_delay,
+            configuration,
+            certificate,
+            certificate_files: surroundings.certificate_files,
+            webhook,
+            monitoring,
+            parts: surroundings.parts,
+            ready,
+        })
+    }
+}
+
+/// Where to correct a configuration that was mounted; whoever gave files by flags knows.
+fn fix(config: &Config) -> String {
+    match &config.mode {
+        Mode::Files(_) => String::new(),
+        Mode::Cluster(settings) => format!(
+            ", correct {}",
+            cluster::config_maps(&config.options.revision, &settings.namespace)
+        ),
+    }
 }
 
 // === impl Bound ===

@@ -2,6 +2,7 @@
 //!
 //! Parsed by `main` and turned at once into a [`crate::config::Config`]; nothing else reads the environment.
 //! Names are Istio's where Istio has the same thing, its camel-case spelling is accepted too.
+//! In a cluster none of them is needed: what differs from pod to pod comes by environment variables of the chart.
 
 use std::{
     net::{Ipv6Addr, SocketAddr},
@@ -10,18 +11,18 @@ use std::{
 };
 
 use clap::Parser;
-use contract::ports;
+use contract::{control_plane, env, ports};
 use runtime::log::LogArgs;
 
 /// The control plane of minimesh: injects sidecars into pods.
 #[derive(Clone, Debug, Parser)]
 #[command(version, max_term_width = 110)]
 pub struct Args {
-    /// Folder with the files `config` and `values`, as the ConfigMap istio-sidecar-injector is mounted.
+    /// Folder with the files `config` and `values`, as the ConfigMap istio-sidecar-injector is mounted. With it and the two TLS files no cluster is needed, and none is looked for; in a cluster the default is /var/lib/istio/inject.
     #[arg(long, env = "INJECT_DIR", value_name = "DIR")]
     pub inject_dir: Option<PathBuf>,
 
-    /// File with the mesh configuration, as the ConfigMap istio is mounted; without it every setting has its default.
+    /// File with the mesh configuration, as the ConfigMap istio is mounted. In a cluster the default is the file `mesh` beside the other two; elsewhere every setting has its default without it.
     #[arg(
         long,
         alias = "meshConfig",
@@ -41,7 +42,7 @@ pub struct Args {
     )]
     pub https_addr: SocketAddr,
 
-    /// Address of readiness and metrics, in plaintext; without it they are not served.
+    /// Address of readiness and metrics, in plaintext. In a cluster the default is :15014; elsewhere they are not served without it.
     #[arg(
         long,
         alias = "monitoringAddr",
@@ -51,7 +52,7 @@ pub struct Args {
     )]
     pub monitoring_addr: Option<SocketAddr>,
 
-    /// File with the webhook's certificate chain, as PEM; read again when it changes.
+    /// File with the webhook's certificate chain, as PEM; read again when it changes. In a cluster the webhook has a certificate of the mesh's own authority without it.
     #[arg(
         long,
         alias = "tlsCertFile",
@@ -119,9 +120,56 @@ pub struct Args {
     )]
     pub shutdown_delay: Duration,
 
+    /// Flags of the cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
     /// Flags of the log.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// Flags for a program that works with a cluster.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct ClusterArgs {
+    /// Kubeconfig file of the cluster to work for from outside; in a pod the service account is used without it.
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Namespace of the control plane, where its Secret and its pods are.
+    #[arg(
+        long,
+        env = env::POD_NAMESPACE,
+        value_name = "NAME",
+        default_value = control_plane::NAMESPACE
+    )]
+    pub namespace: String,
+
+    /// Name of the injector's own pod, which Events are about; without it there are none.
+    #[arg(long, env = env::POD_NAME, value_name = "NAME")]
+    pub pod_name: Option<String>,
+
+    /// ClusterRole that owns what the injector creates, so that it is removed with it; without it nobody removes it.
+    #[arg(long, env = "OWNER_CLUSTER_ROLE", value_name = "NAME")]
+    pub owner_cluster_role: Option<String>,
+
+    /// MutatingWebhookConfiguration whose caBundle is kept in step, empty for none; the default is istio-sidecar-injector with the revision.
+    #[arg(long, env = "INJECTION_WEBHOOK_CONFIG_NAME", value_name = "NAME")]
+    pub webhook_config: Option<String>,
+
+    /// More DNS names for the webhook's certificate, beside those of its Services.
+    #[arg(
+        long,
+        env = "ISTIOD_CUSTOM_HOST",
+        value_name = "NAME,…",
+        value_delimiter = ','
+    )]
+    pub custom_host: Vec<String>,
+
+    /// Where a pod is told that it is in a cluster; not for people to set.
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
+    pub kubernetes_service_host: Option<String>,
 }
 
 /// Reads `127.0.0.1:15017`, `[::1]:15017`, or `:15017` for every address of both families.

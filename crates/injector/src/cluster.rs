@@ -12,17 +12,52 @@
 //! ```
 
 pub mod api;
+pub mod authority;
 pub mod events;
+pub mod namespaces;
+pub mod nodes;
 pub mod owner;
+pub mod trust_bundle;
 pub mod watch;
+pub mod webhook_configuration;
 
-use std::sync::Arc;
+mod parts;
 
+use std::{path::PathBuf, sync::Arc};
+
+use identity::DnsName;
 use kube::Client;
 use runtime::readiness::Readiness;
+use template::Platform;
 
+use crate::config::Certificates;
 use events::Events;
 use owner::Owner;
+
+pub use parts::{Part, Parts, config_maps};
+
+/// What the program does in a cluster.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The kubeconfig of a cluster that the program is not in.
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace of the control plane.
+    pub namespace: String,
+    /// The program's own pod, for Events; without it there are none.
+    pub pod_name: Option<String>,
+    /// The ClusterRole that owns what is created; without it nobody does.
+    pub owner_cluster_role: Option<String>,
+    /// The MutatingWebhookConfiguration to keep in step, if one is to be.
+    pub webhook_configuration: Option<String>,
+    /// The names that the webhook is called by.
+    pub names: Vec<DnsName<'static>>,
+    /// Where the webhook's certificate comes from.
+    pub certificates: Certificates,
+    /// Whether the nodes' versions matter.
+    pub follow_nodes: bool,
+    /// The kind of cluster.
+    pub platform: Platform,
+}
 
 /// What every part works with; clones share it.
 #[derive(Clone)]
@@ -43,5 +78,4 @@ pub struct Context {
 pub type Bundle = tokio::sync::watch::Receiver<Option<Arc<str>>>;
 
 /// What the webhook's listener shows, once there is one. Published by the authority.
-pub type ServingCertificate =
-    tokio::sync::watch::Receiver<Option<Arc<rustls::sign::CertifiedKey>>>;
+pub type ServingCertificate = tokio::sync::watch::Receiver<Option<Arc<rustls::sign::CertifiedKey>>>;

@@ -3,18 +3,31 @@
 //! Made of [`Args`] before anything is opened; `app` sees only this. All problems are found in one go, each named by its flag and
 //! its environment variable.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
-use template::{InvalidOption, Node, Options};
+use contract::{control_plane, ports};
+use template::{InvalidOption, NativeSidecars, Node, Options};
 
-use crate::{args::Args, files::Source, webhook::tls};
+use crate::{
+    args::{Args, ClusterArgs},
+    cluster::{Settings, authority},
+    files::Source,
+    webhook::tls,
+};
 
 /// The flag of the folder with `config` and `values`.
 const INJECT_FLAG: &str = "--inject-dir";
 /// The flag of the mesh configuration.
 const MESH_FLAG: &str = "--mesh-config";
 
-/// The settings of a program that injects by files.
+/// What to do where nothing says what to inject.
+const NO_INJECT_DIR: &str = "give the folder with the injection configuration by --inject-dir (INJECT_DIR), or a cluster by --kubeconfig (KUBECONFIG)";
+
+/// The settings of the program.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the webhook listens.
@@ -29,14 +42,39 @@ pub struct Config {
     pub mesh: Option<Source>,
     /// What is not in these files.
     pub options: Options,
-    /// The certificate chain.
-    pub certificate: Source,
-    /// The private key.
-    pub key: Source,
+    /// What else there is to work with.
+    pub mode: Mode,
     /// How long requests under way may take at the end.
     pub drain: Duration,
     /// How long connections are still accepted at the end.
     pub shutdown_delay: Duration,
+}
+
+/// What the program works with beside its configuration.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// Files and nothing else: no cluster is looked for.
+    Files(Pair),
+    /// A cluster.
+    Cluster(Box<Settings>),
+}
+
+/// Where the webhook's certificate comes from, in a cluster.
+#[derive(Clone, Debug)]
+pub enum Certificates {
+    /// The mesh's own authority, which also says what the API server is to trust.
+    Authority,
+    /// Files; whoever provides them provides the webhook configuration's `caBundle` too.
+    Files(Pair),
+}
+
+/// The files of a serving certificate.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The certificate chain.
+    pub certificate: Source,
+    /// The private key.
+    pub key: Source,
 }
 
 /// What is wrong with the arguments, a line each.
@@ -46,6 +84,12 @@ pub struct ConfigError {
     problems: Vec<String>,
 }
 
+/// What the two TLS flags give.
+struct Tls {
+    certificate: Option<Source>,
+    key: Option<Source>,
+}
+
 // === impl Config ===
 
 impl TryFrom<Args> for Config {
@@ -53,62 +97,144 @@ impl TryFrom<Args> for Config {
 
     fn try_from(args: Args) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        let dir = need(
-            args.inject_dir,
-            "give the folder with the injection configuration by --inject-dir (INJECT_DIR), reading it from a cluster is not supported yet",
-            &mut problems,
-        );
-        let certificate = need(
-            args.tls_cert_file,
-            "give the webhook's certificate by --tls-cert-file (TLS_CERT_FILE)",
-            &mut problems,
-        );
-        let key = need(
-            args.tls_key_file,
-            "give the private key of the webhook's certificate by --tls-key-file (TLS_KEY_FILE)",
-            &mut problems,
-        );
-        let native_sidecars = switch(
-            args.native_sidecars.parse(),
-            "--native-sidecars (ENABLE_NATIVE_SIDECARS)",
-            &mut problems,
-        );
-        let platform = switch(
-            args.platform.parse(),
-            "--platform (PLATFORM)",
-            &mut problems,
-        );
-        if !problems.is_empty() {
-            return Err(ConfigError { problems });
+        let options = options(&args, &mut problems);
+        let dir = args.inject_dir.filter(|path| !path.as_os_str().is_empty());
+        let tls = Tls {
+            certificate: source(tls::CERT_FLAG, args.tls_cert_file),
+            key: source(tls::KEY_FLAG, args.tls_key_file),
+        };
+        let kubeconfig = args.cluster.kubeconfig.as_ref();
+        let has_cluster = args.cluster.kubernetes_service_host.is_some()
+            || kubeconfig.is_some_and(|path| !path.as_os_str().is_empty());
+        // Who gives everything by files is believed to want nothing else, whatever else the environment holds.
+        let in_cluster = has_cluster && !(dir.is_some() && tls.is_given());
+        let (mode, default_dir) = if in_cluster {
+            let settings = settings(args.cluster, &args.revision, &options, tls, &mut problems);
+            (
+                settings.map(|settings| Mode::Cluster(Box::new(settings))),
+                Some(control_plane::INJECT_DIR.into()),
+            )
+        } else {
+            (tls.required(&mut problems).map(Mode::Files), None)
+        };
+        let dir = dir.or(default_dir);
+        if dir.is_none() {
+            problems.insert(0, NO_INJECT_DIR.to_owned());
         }
-        let source = |flag, path| Source { flag, path };
+        let (Some(dir), Some(mode), true) = (dir, mode, problems.is_empty()) else {
+            return Err(ConfigError { problems });
+        };
+        let file = |flag, key| Source {
+            flag,
+            path: dir.join(key),
+        };
+        let mesh = source(MESH_FLAG, args.mesh_config)
+            .or_else(|| in_cluster.then(|| file(INJECT_FLAG, control_plane::MESH_KEY)));
+        let monitoring = in_cluster.then(|| (Ipv6Addr::UNSPECIFIED, ports::MONITORING).into());
         Ok(Self {
             https_address: args.https_addr,
-            monitoring_address: args.monitoring_addr,
-            injection: source(INJECT_FLAG, dir.join("config")),
-            values: source(INJECT_FLAG, dir.join("values")),
-            mesh: args.mesh_config.map(|path| source(MESH_FLAG, path)),
-            options: Options {
-                revision: args.revision,
-                native_sidecars,
-                nodes: nodes(&args.node_versions),
-                compliance_policy: args.compliance_policy,
-                platform,
-            },
-            certificate: source(tls::CERT_FLAG, certificate),
-            key: source(tls::KEY_FLAG, key),
+            monitoring_address: args.monitoring_addr.or(monitoring),
+            injection: file(INJECT_FLAG, control_plane::CONFIG_KEY),
+            values: file(INJECT_FLAG, control_plane::VALUES_KEY),
+            mesh,
+            options,
+            mode,
             drain: args.drain_duration,
             shutdown_delay: args.shutdown_delay,
         })
     }
 }
 
-fn need(path: Option<PathBuf>, problem: &str, problems: &mut Vec<String>) -> PathBuf {
-    path.filter(|path| !path.as_os_str().is_empty())
-        .unwrap_or_else(|| {
-            problems.push(problem.to_owned());
-            PathBuf::new()
+// === impl Tls ===
+
+impl Tls {
+    fn is_given(&self) -> bool {
+        self.certificate.is_some() && self.key.is_some()
+    }
+
+    fn required(self, problems: &mut Vec<String>) -> Option<Pair> {
+        if self.certificate.is_none() {
+            problems.push(
+                "give the webhook's certificate by --tls-cert-file (TLS_CERT_FILE)".to_owned(),
+            );
+        }
+        if self.key.is_none() {
+            problems.push(
+                "give the private key of the webhook's certificate by --tls-key-file (TLS_KEY_FILE)"
+                    .to_owned(),
+            );
+        }
+        Some(Pair {
+            certificate: self.certificate?,
+            key: self.key?,
         })
+    }
+
+    fn optional(self, problems: &mut Vec<String>) -> Option<Certificates> {
+        if self.certificate.is_none() && self.key.is_none() {
+            return Some(Certificates::Authority);
+        }
+        self.required(problems).map(Certificates::Files)
+    }
+}
+
+fn source(flag: &'static str, path: Option<PathBuf>) -> Option<Source> {
+    let path = path.filter(|path| !path.as_os_str().is_empty())?;
+    Some(Source { flag, path })
+}
+
+fn options(args: &Args, problems: &mut Vec<String>) -> Options {
+    Options {
+        revision: args.revision.clone(),
+        native_sidecars: switch(
+            args.native_sidecars.parse(),
+            "--native-sidecars (ENABLE_NATIVE_SIDECARS)",
+            problems,
+        ),
+        nodes: nodes(&args.node_versions),
+        compliance_policy: args.compliance_policy.clone(),
+        platform: switch(args.platform.parse(), "--platform (PLATFORM)", problems),
+    }
+}
+
+fn settings(
+    args: ClusterArgs,
+    revision: &str,
+    options: &Options,
+    tls: Tls,
+    problems: &mut Vec<String>,
+) -> Option<Settings> {
+    if args.namespace.is_empty() {
+        problems
+            .push("give the control plane's namespace by --namespace (POD_NAMESPACE)".to_owned());
+        return None;
+    }
+    let custom = args.custom_host.iter().map(String::as_str);
+    let names = authority::serving_names(&args.namespace, revision, custom)
+        .map_err(|error| {
+            problems.push(format!(
+                "{error}; correct --custom-host (ISTIOD_CUSTOM_HOST), --namespace (POD_NAMESPACE) or --revision (REVISION)"
+            ));
+        })
+        .ok();
+    let certificates = tls.optional(problems);
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let webhook = args.webhook_config.unwrap_or_else(|| match revision {
+        "" | "default" => control_plane::SIDECAR_INJECTOR.to_owned(),
+        revision => format!("{}-{revision}", control_plane::SIDECAR_INJECTOR),
+    });
+    let by_version = options.native_sidecars == NativeSidecars::Auto;
+    Some(Settings {
+        kubeconfig: args.kubeconfig,
+        namespace: args.namespace,
+        pod_name: given(args.pod_name),
+        owner_cluster_role: given(args.owner_cluster_role),
+        webhook_configuration: given(Some(webhook)),
+        names: names?,
+        certificates: certificates?,
+        follow_nodes: by_version && options.nodes.is_none(),
+        platform: options.platform,
+    })
 }
 
 fn switch<T: Default>(
@@ -132,43 +258,4 @@ fn nodes(versions: &[String]) -> Option<Vec<Node>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-
-    fn config(args: &[&str]) -> Result<Config, ConfigError> {
-        Config::try_from(Args::try_parse_from([&["injector"], args].concat()).unwrap())
-    }
-
-    #[test]
-    fn files_are_found_in_the_mounted_folder() {
-        let config = config(&[
-            "--inject-dir=/d",
-            "--tls-cert-file=c",
-            "--tls-key-file=k",
-            "--mesh-config=/m",
-        ])
-        .unwrap();
-        assert_eq!(config.injection.path, PathBuf::from("/d/config"));
-        assert_eq!(config.values.path, PathBuf::from("/d/values"));
-        assert_eq!(config.mesh.unwrap().path, PathBuf::from("/m"));
-    }
-
-    #[test]
-    fn all_problems_are_told_together() {
-        let error = config(&["--native-sidecars=maybe", "--platform=vax"]).unwrap_err();
-        assert_eq!(error.problems.len(), 5, "{error}");
-        let text = error.to_string();
-        for flag in [
-            "--inject-dir (INJECT_DIR)",
-            "--tls-cert-file (TLS_CERT_FILE)",
-            "--tls-key-file (TLS_KEY_FILE)",
-            "--native-sidecars (ENABLE_NATIVE_SIDECARS)",
-            "maybe",
-            "--platform (PLATFORM)",
-        ] {
-            assert!(text.contains(flag), "{text}");
-        }
-    }
-}
+mod tests;

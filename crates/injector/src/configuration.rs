@@ -1,17 +1,25 @@
 //! The injection configuration, from files to one compiled value.
 //!
 //! `app` starts the [`reloader`]; the webhook reads its live value. The three texts are compiled together or not at all, so a new
-//! template never meets old values.
+//! template never meets old values. What the cluster adds, its kubelets' versions, is laid over the compiled texts as an option.
 
-use std::str::Utf8Error;
+mod trial;
 
-use runtime::readiness::Readiness;
+use std::{
+    str::Utf8Error,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use runtime::{error::chain, readiness::Guard};
 use template::{Options, Sources, Text};
 
 use crate::{
+    cluster::nodes::Kubelets,
     config::Config,
-    files::{LoadError, Reloader, Source},
-    metrics::Files as Metrics,
+    files::{LoadError, Reloader, Source, Voice},
 };
 
 /// Why the texts are no configuration.
@@ -29,28 +37,92 @@ pub enum ConfigurationError {
     /// The texts do not compile.
     #[error(transparent)]
     Template(template::ConfigError),
+    /// The texts compile, but no pod can be injected by them.
+    #[error("a plain pod cannot be injected by {name}")]
+    Trial {
+        /// The file of the templates.
+        name: String,
+        /// Why not.
+        source: Box<template::Error>,
+    },
 }
 
-/// Reads and compiles the configuration, and keeps it in step with its files.
+/// The kubelets of a cluster, and what keeps the program from being ready until the configuration knows of them.
+pub struct Followed {
+    /// The kubelets.
+    pub kubelets: Kubelets,
+    /// Dropped when they are in the configuration.
+    pub guard: Guard,
+}
+
+/// Reads and compiles the configuration, and keeps it in step with its files and, where it depends on them, with the kubelets.
+///
+/// A new configuration by which no plain pod can be injected is refused like one that does not compile, because the old one is better. At
+/// the start there is no old one: then it is used in spite of that, and said aloud, because its error in the answer to whoever creates a pod tells more
+/// than a program that does not run.
 ///
 /// # Errors
 /// When a file cannot be read or the texts do not compile.
 pub fn reloader(
     config: &Config,
-    readiness: &Readiness,
-    metrics: Metrics,
+    followed: Option<Followed>,
+    voice: Voice,
 ) -> Result<Reloader<template::Config, ConfigurationError>, LoadError<ConfigurationError>> {
     let mut sources = vec![config.injection.clone(), config.values.clone()];
     sources.extend(config.mesh.clone());
     let names = sources.iter().map(Source::name).collect::<Vec<_>>();
     let options = config.options.clone();
-    Reloader::start(
-        "configuration",
-        sources,
-        Box::new(move |contents| compile(&names, contents, &options)),
-        readiness.detail("configuration"),
-        metrics,
-    )
+    let strict = Arc::new(AtomicBool::new(false));
+    let parse = {
+        let strict = Arc::clone(&strict);
+        let kubelets = followed.as_ref().map(|followed| followed.kubelets.clone());
+        Box::new(move |contents: &[Vec<u8>]| {
+            let config = compile(&names, contents, &under(&options, kubelets.as_ref()))?;
+            if strict.load(Ordering::Relaxed) {
+                check(&names, &config)?;
+            }
+            Ok(config)
+        })
+    };
+    let mut reloader = Reloader::start(sources, parse, voice)?;
+    if let Err(error) = check(&[config.injection.name()], &reloader.live().load()) {
+        reloader.voice().doubt(&chain(&error).to_string());
+    }
+    strict.store(true, Ordering::Relaxed);
+    if let Some(followed) = followed {
+        let kubelets = followed.kubelets;
+        let mut guard = Some(followed.guard);
+        reloader = reloader.amended(Box::new(move |config| {
+            let Some(nodes) = kubelets.load() else {
+                if kubelets.is_overdue() {
+                    drop(guard.take());
+                }
+                return None;
+            };
+            if config.options().nodes.as_ref() == Some(&*nodes) {
+                drop(guard.take());
+                return None;
+            }
+            Some(config.with_options(under(config.options(), Some(&kubelets))))
+        }));
+    }
+    Ok(reloader)
+}
+
+/// The options with the kubelets as they are known, if they are followed.
+fn under(options: &Options, kubelets: Option<&Kubelets>) -> Options {
+    let mut options = options.clone();
+    if let Some(nodes) = kubelets.and_then(Kubelets::load) {
+        options.nodes = Some(nodes.to_vec());
+    }
+    options
+}
+
+fn check(names: &[String], config: &template::Config) -> Result<(), ConfigurationError> {
+    trial::run(config).map_err(|source| ConfigurationError::Trial {
+        name: names.first().cloned().unwrap_or_default(),
+        source: Box::new(source),
+    })
 }
 
 fn compile(

@@ -8,6 +8,7 @@
 //! these must be seen.
 
 mod read;
+mod voice;
 
 use std::{
     error::Error,
@@ -17,16 +18,14 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use runtime::{error::chain, readiness::Detail};
+use runtime::error::chain;
 use tokio::{
     task::{self, JoinError},
     time::{self, MissedTickBehavior},
 };
-use tracing::{error, info};
 
 pub use read::{ReadError, Source};
-
-use crate::metrics::Files as Metrics;
+pub use voice::Voice;
 
 /// How often files are looked at. A mounted ConfigMap itself lags behind the cluster by up to a minute, so a second adds nothing.
 pub const INTERVAL: Duration = Duration::from_secs(1);
@@ -37,14 +36,13 @@ pub struct Live<T>(Arc<ArcSwap<T>>);
 
 /// Keeps a [`Live`] value in step with files.
 pub struct Reloader<T, E> {
-    name: &'static str,
     sources: Vec<Source>,
     parse: Parse<T, E>,
+    amend: Amend<T>,
     live: Live<T>,
     /// Fingerprint of what was read last, whether it was accepted or refused.
     seen: u64,
-    detail: Detail,
-    metrics: Metrics,
+    voice: Voice,
 }
 
 /// What one look at the files brought.
@@ -72,6 +70,9 @@ pub enum LoadError<E: Error + 'static> {
 
 /// Makes a value of the contents of the files, in the order of the sources.
 pub type Parse<T, E> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, E> + Send>;
+
+/// Gives the value anew where something beside the files says so, and nothing where the value is as it should be.
+pub type Amend<T> = Box<dyn FnMut(&T) -> Option<T> + Send>;
 
 type Contents = Result<Vec<Vec<u8>>, ReadError>;
 
@@ -103,30 +104,40 @@ where
     T: Send + Sync + 'static,
     E: Error + 'static,
 {
-    /// Reads the files for the first time; `name` says what they are in logs and metrics, `configuration`.
+    /// Reads the files for the first time; `voice` says what becomes of them.
     ///
     /// # Errors
     /// When a file cannot be read or `parse` refuses: at the start there is no last good value.
     pub fn start(
-        name: &'static str,
         sources: Vec<Source>,
         parse: Parse<T, E>,
-        detail: Detail,
-        metrics: Metrics,
+        voice: Voice,
     ) -> Result<Self, LoadError<E>> {
         let contents = read::all(&sources);
         let seen = fingerprint(&contents);
         let value = parse(&contents.map_err(LoadError::Read)?).map_err(LoadError::Parse)?;
-        metrics.loaded(name);
+        voice.loaded();
         Ok(Self {
-            name,
             sources,
             parse,
+            amend: Box::new(|_| None),
             live: Live::new(value),
             seen,
-            detail,
-            metrics,
+            voice,
         })
+    }
+
+    /// Asks `amend` after each look at the files, until it finds nothing to change.
+    #[must_use]
+    pub fn amended(mut self, amend: Amend<T>) -> Self {
+        self.amend = amend;
+        self
+    }
+
+    /// What says what becomes of the files.
+    #[must_use]
+    pub fn voice(&self) -> &Voice {
+        &self.voice
     }
 
     /// The value, now and after each change.
@@ -137,6 +148,14 @@ where
 
     /// Looks at the files once. Blocks for as long as reading and parsing take.
     pub fn poll(&mut self) -> Change {
+        let change = self.look();
+        while let Some(value) = (self.amend)(&self.live.load()) {
+            self.live.0.store(Arc::new(value));
+        }
+        change
+    }
+
+    fn look(&mut self) -> Change {
         let contents = read::all(&self.sources);
         let fresh = fingerprint(&contents);
         if fresh == self.seen {
@@ -179,18 +198,12 @@ where
 
     fn accept(&self, value: T) -> Change {
         self.live.0.store(Arc::new(value));
-        self.detail.clear();
-        self.metrics.loaded(self.name);
-        info!(files = self.name, "files changed and are in use");
+        self.voice.accepted();
         Change::Accepted
     }
 
     fn refuse(&self, error: &LoadError<E>) -> Change {
-        let error = chain(error).to_string();
-        error!(files = self.name, %error, "files changed and are refused, the last good ones stay in use");
-        self.detail
-            .set(format!("refused, the last good one is in use: {error}"));
-        self.metrics.refused(self.name);
+        self.voice.refused(&chain(error).to_string());
         Change::Refused
     }
 }

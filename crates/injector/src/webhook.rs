@@ -28,7 +28,9 @@ use template::environment;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::{files::Live, metrics::Injection as Metrics, monitoring};
+use crate::{
+    cluster::namespaces::Directory, files::Live, metrics::Injection as Metrics, monitoring,
+};
 use body::{BodyError, Budget};
 use review::{Answer, Verdict};
 
@@ -37,6 +39,8 @@ use review::{Answer, Verdict};
 pub struct Webhook {
     /// The injection configuration, read once per request.
     pub configuration: Live<template::Config>,
+    /// What is known of namespaces.
+    pub namespaces: Directory,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -107,7 +111,9 @@ async fn respond(
     let answer = match review::decode(&bytes) {
         Ok(admission) => {
             drop(bytes);
-            admit::decide(&shared.webhook.configuration.load(), admission, environment)
+            let namespace = shared.webhook.namespaces.lookup(&admission.namespace);
+            let configuration = shared.webhook.configuration.load();
+            admit::decide(&configuration, admission, &namespace, environment)
         }
         Err(answer) => *answer,
     };

@@ -68,7 +68,7 @@ pub async fn call<T>(
 
 /// What to do about a right that is missing. A namespace that is being removed answers 403 too, and there is nothing to do about that.
 fn hint(status: &Status) -> &'static str {
-    if status.is_forbidden() && !is_terminating(status) {
+    if status.code == 403 && !is_terminating(status) {
         "; the chart's ClusterRole and Role hold the rights that are needed"
     } else {
         ""

@@ -3,7 +3,15 @@
 //! The task follows the nodes and leaves the result in [`Kubelets`], from where the configuration's reloader takes it into its options. Of each
 //! node only the name and the version are read and kept: the rest of a node, its images above all, is large and nobody's business here.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use k8s_openapi::{
@@ -13,16 +21,26 @@ use k8s_openapi::{
 use kube::{Api, Resource, runtime::watcher::Event};
 use serde::{Deserialize, Serialize};
 use template::Node;
-use tracing::info;
+use tokio::time::{self, Instant};
+use tracing::{info, warn};
 
 use super::{
     Context,
     watch::{Selection, Watch},
 };
 
+/// How long the program waits for the nodes before it is ready without them: ordinary sidecars are better than no pods.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The cluster's kubelets as far as known; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Kubelets(Arc<ArcSwapOption<Vec<Node>>>);
+pub struct Kubelets(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    nodes: ArcSwapOption<Vec<Node>>,
+    overdue: AtomicBool,
+}
 
 /// A node without what is of no use here.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -62,11 +80,21 @@ pub async fn run(context: Context, kubelets: Kubelets) {
         context.events.clone(),
     );
     let mut census = Census::default();
+    let deadline = Instant::now() + PATIENCE;
     loop {
-        if census.observe(watch.next().await) {
-            let nodes = census.nodes();
-            info!(nodes = nodes.len(), "kubelet versions changed");
-            kubelets.0.store(Some(Arc::new(nodes)));
+        let known = kubelets.is_overdue() || kubelets.load().is_some();
+        tokio::select! {
+            event = watch.next() => {
+                if census.observe(event) {
+                    let nodes = census.nodes();
+                    info!(nodes = nodes.len(), "kubelet versions changed");
+                    kubelets.0.nodes.store(Some(Arc::new(nodes)));
+                }
+            }
+            () = time::sleep_until(deadline), if !known => {
+                warn!("the nodes are not known, sidecars are ordinary containers until they are");
+                kubelets.0.overdue.store(true, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -77,7 +105,13 @@ impl Kubelets {
     /// The nodes by name; nothing before they are known.
     #[must_use]
     pub fn load(&self) -> Option<Arc<Vec<Node>>> {
-        self.0.load_full()
+        self.0.nodes.load_full()
+    }
+
+    /// Whether they are waited for in vain.
+    #[must_use]
+    pub fn is_overdue(&self) -> bool {
+        self.0.overdue.load(Ordering::Relaxed)
     }
 }
 

@@ -10,6 +10,7 @@ use runtime::readiness::Readiness;
 use tempfile::TempDir;
 
 use super::*;
+use crate::{cluster::events::Events, metrics::Files as Metrics};
 
 /// A mounted ConfigMap: `NAME -> ..data/NAME`, `..data -> ..TIMESTAMP`.
 struct Mount {
@@ -72,13 +73,8 @@ fn start(sources: Vec<Source>) -> Result<Fixture, LoadError<FromUtf8Error>> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let parse = |contents: &[Vec<u8>]| String::from_utf8(contents.concat());
-    let reloader = Reloader::start(
-        "letters",
-        sources,
-        Box::new(parse),
-        readiness.detail("letters"),
-        metrics,
-    )?;
+    let voice = Voice::of_configuration(&readiness, metrics, Events::silent());
+    let reloader = Reloader::start(sources, Box::new(parse), voice)?;
     Ok(Fixture {
         reloader,
         readiness,
@@ -140,20 +136,19 @@ fn refused_contents_leave_the_last_good_value_and_are_said_once() {
     assert_eq!(fixture.value(), "good");
     let report = fixture.readiness.report();
     assert!(report.ready);
-    let detail = &report.details["letters"];
+    let detail = &report.details["configuration"];
     assert!(
         detail.contains("last good") && detail.contains("utf-8"),
         "{detail}"
     );
-    assert!(fixture.metric("minimesh_injector_files_refused{files=\"letters\"} 1"));
-    assert!(
-        fixture
-            .metric("minimesh_injector_files_loads_total{files=\"letters\",result=\"refused\"} 1")
-    );
+    assert!(fixture.metric("minimesh_injector_files_refused{files=\"configuration\"} 1"));
+    assert!(fixture.metric(
+        "minimesh_injector_files_loads_total{files=\"configuration\",result=\"refused\"} 1"
+    ));
     mount.swap(&[("a", "good")]);
     assert_eq!(fixture.reloader.poll(), Change::Accepted);
     assert!(fixture.readiness.report().details.is_empty());
-    assert!(fixture.metric("minimesh_injector_files_refused{files=\"letters\"} 0"));
+    assert!(fixture.metric("minimesh_injector_files_refused{files=\"configuration\"} 0"));
 }
 
 #[test]
@@ -163,7 +158,7 @@ fn deleted_files_leave_the_last_good_value() {
     fs::remove_file(mount.path("b")).unwrap();
     assert_eq!(fixture.reloader.poll(), Change::Refused);
     assert_eq!(fixture.value(), "good!");
-    let detail = fixture.readiness.report().details["letters"].clone();
+    let detail = fixture.readiness.report().details["configuration"].clone();
     assert!(detail.contains("/b (--dir)"), "{detail}");
     symlink("..data/b", mount.path("b")).unwrap();
     mount.swap(&[("a", "new"), ("b", "!")]);
@@ -207,4 +202,23 @@ fn a_file_without_end_is_refused() {
         error.to_string().ends_with("is larger than 8 MiB"),
         "{error}"
     );
+}
+
+#[test]
+fn what_is_beside_the_files_is_kept_in_step_too() {
+    let mut mount = Mount::new(&[("a", "1")]);
+    let mut fixture = start(mount.sources(&["a"])).unwrap();
+    // Stands for something that the program learns by itself.
+    let wanted = Live::new("+".to_owned());
+    let seen = wanted.clone();
+    fixture.reloader = fixture.reloader.amended(Box::new(move |value| {
+        let suffix = seen.load();
+        (!value.ends_with(suffix.as_str())).then(|| format!("{}{suffix}", &value[..1]))
+    }));
+    fixture.reloader.poll();
+    assert_eq!(fixture.value(), "1+");
+    wanted.0.store(Arc::new("-".to_owned()));
+    mount.swap(&[("a", "2")]);
+    fixture.reloader.poll();
+    assert_eq!(fixture.value(), "2-");
 }

@@ -16,16 +16,16 @@ use template::{
 
 use super::review::{Admission, Answer, Blame, Denial, Verdict};
 
-/// Decides about the pod of `admission`; `environment` is what the webhook's URL sets on the sidecar.
+/// Decides about the pod of `admission`, which will be in `namespace`; `environment` is what the webhook's URL sets on the sidecar.
 pub(super) fn decide(
     config: &Config,
     admission: Admission,
+    namespace: &Namespace,
     environment: &BTreeMap<String, String>,
 ) -> Answer {
-    let namespace = Namespace::named(&admission.namespace);
     let request = Request {
         pod: &admission.pod,
-        namespace: &namespace,
+        namespace,
         owner: None,
         environment,
     };

@@ -1,8 +1,8 @@
 //! The webhook's side of TLS.
 //!
-//! [`acceptor`] makes what the listener performs handshakes with; the certificate is taken from a [`Live`] key at each handshake, so
-//! a renewed pair is served without a restart. Only what [`parse`] accepted is ever served: a chain whose first certificate belongs
-//! to the private key.
+//! [`acceptor`] makes what the listener performs handshakes with; the certificate is taken from its [`Certificate`] at each handshake, so
+//! a renewed pair is served without a restart. Of files only what [`parse`] accepted is ever served: a chain whose first certificate
+//! belongs to the private key.
 
 use std::{fmt, sync::Arc};
 
@@ -20,11 +20,10 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    config::Config,
-    files::{Live, LoadError, Reloader, Source},
-    metrics::Files as Metrics,
+    cluster::ServingCertificate,
+    config::Pair,
+    files::{Live, LoadError, Reloader, Source, Voice},
 };
-use runtime::readiness::Readiness;
 
 /// The flag of the certificate file.
 pub const CERT_FLAG: &str = "--tls-cert-file";
@@ -91,7 +90,14 @@ pub enum TlsError {
     Protocol(#[source] rustls::Error),
 }
 
-struct LiveCertificate(Live<CertifiedKey>);
+/// What handshakes show, as it is at each of them.
+#[derive(Clone)]
+pub enum Certificate {
+    /// What was read from files.
+    Files(Live<CertifiedKey>),
+    /// What the mesh's authority issued, once it has.
+    Authority(ServingCertificate),
+}
 
 /// The one crypto provider.
 #[must_use]
@@ -104,14 +110,12 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// # Errors
 /// When a file cannot be read, or the two do not belong together.
 pub fn reloader(
-    config: &Config,
-    readiness: &Readiness,
-    metrics: Metrics,
+    pair: &Pair,
+    voice: Voice,
 ) -> Result<Reloader<CertifiedKey, TlsError>, LoadError<TlsError>> {
     let provider = provider();
-    let (certificate, key) = (config.certificate.clone(), config.key.clone());
+    let (certificate, key) = (pair.certificate.clone(), pair.key.clone());
     Reloader::start(
-        "certificate",
         vec![certificate.clone(), key.clone()],
         Box::new(move |contents| {
             let file = |idx: usize| contents.get(idx).map_or(&[][..], Vec::as_slice);
@@ -125,8 +129,7 @@ pub fn reloader(
             };
             parse(certificates, key, &provider)
         }),
-        readiness.detail("certificate"),
-        metrics,
+        voice,
     )
 }
 
@@ -170,35 +173,49 @@ pub fn parse(
     })
 }
 
-/// Performs handshakes with `key` as it is at each of them: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+/// Performs handshakes with `certificate` as it is at each of them: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
 ///
 /// # Errors
 /// When the provider cannot speak these versions.
 pub fn acceptor(
-    key: Live<CertifiedKey>,
+    certificate: Certificate,
     provider: Arc<CryptoProvider>,
 ) -> Result<TlsAcceptor, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(TlsError::Protocol)?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(LiveCertificate(key)));
+        .with_cert_resolver(Arc::new(certificate));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-// === impl LiveCertificate ===
+// === impl Certificate ===
 
-impl ResolvesServerCert for LiveCertificate {
+impl Certificate {
+    /// Ends when there is something to show; never if nothing will be.
+    pub async fn available(&self) {
+        if let Self::Authority(issued) = self
+            && issued.clone().wait_for(Option::is_some).await.is_err()
+        {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.load()))
+        match self {
+            Self::Files(live) => Some(Arc::clone(&live.load())),
+            Self::Authority(issued) => issued.borrow().clone(),
+        }
     }
 }
 
 /// The key stays out of logs.
-impl fmt::Debug for LiveCertificate {
+impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LiveCertificate").finish_non_exhaustive()
+        f.debug_struct("Certificate").finish_non_exhaustive()
     }
 }
 

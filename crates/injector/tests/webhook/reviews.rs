@@ -10,8 +10,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use hyper::body::Frame;
-use injector::{configuration, metrics};
-use prometheus_client::registry::Registry;
+use injector::{cluster::events::Events, configuration, files::Voice, metrics};
 use runtime::readiness::Readiness;
 use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
@@ -89,8 +88,12 @@ async fn the_patched_pod_is_the_one_that_the_library_gives() {
     let mut client = fixture.client(HTTP_1).await;
     let reloader = configuration::reloader(
         &fixture.files.config(&[]),
-        &Readiness::new(),
-        metrics::Files::register(&mut Registry::default()),
+        None,
+        Voice::of_configuration(
+            &Readiness::new(),
+            metrics::Files::default(),
+            Events::silent(),
+        ),
     )
     .unwrap();
     let mut probed = pod();

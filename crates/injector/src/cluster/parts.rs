@@ -1,0 +1,138 @@
+//! The parts that work in a cluster, put together.
+//!
+//! `app` builds them once there is a client and runs each as a task of its own. What they give to the rest of the program is in fields of
+//! [`Parts`]; they need nothing of it but readiness and metrics.
+
+use std::{future::Future, pin::Pin};
+
+use contract::control_plane;
+use kube::Client;
+use prometheus_client::registry::Registry;
+use runtime::readiness::Readiness;
+use time::OffsetDateTime;
+
+use super::{
+    Context, ServingCertificate, Settings, authority,
+    events::{self, Events, Identity},
+    namespaces::{self, Directory},
+    nodes::{self, Kubelets},
+    owner::Owner,
+    trust_bundle::Publisher,
+    webhook_configuration::Keeper,
+};
+use crate::{config::Certificates, configuration::Followed, metrics};
+
+/// The mesh's trust domain. That of the mesh configuration names workloads; a root's own name is seen by people only.
+const TRUST_DOMAIN: &str = "cluster.local";
+
+/// Goes on for ever; the name is for logs.
+pub type Part = (&'static str, Pin<Box<dyn Future<Output = ()> + Send>>);
+
+/// What the cluster gives to the program, and the tasks that keep it in step.
+pub struct Parts {
+    /// What says things to whoever runs the mesh.
+    pub events: Events,
+    /// What is known of namespaces.
+    pub namespaces: Directory,
+    /// What is known of nodes, if that matters.
+    pub kubelets: Option<Followed>,
+    /// The authority's certificate for the webhook.
+    pub certificate: ServingCertificate,
+    /// The tasks.
+    pub tasks: Vec<Part>,
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// Puts everything together that `settings` ask for; nothing is asked of the API server before the tasks run.
+    #[must_use]
+    pub fn build(
+        client: Client,
+        settings: &Settings,
+        readiness: &Readiness,
+        registry: &mut Registry,
+    ) -> Self {
+        let mut tasks: Vec<Part> = Vec::new();
+        let events = events(&client, settings, &mut tasks);
+        let context = Context {
+            owner: Owner::new(&client, settings.owner_cluster_role.clone()),
+            namespace: settings.namespace.as_str().into(),
+            events: events.clone(),
+            readiness: readiness.clone(),
+            client,
+        };
+        let authority = authority::start(
+            &context,
+            authority::Settings {
+                names: settings.names.clone(),
+                trust_domain: TRUST_DOMAIN.to_owned(),
+                clock: std::sync::Arc::new(OffsetDateTime::now_utc),
+            },
+            authority::Metrics::register(registry),
+        );
+        tasks.push(("authority", Box::pin(authority.task)));
+
+        let namespaces = Directory::new(settings.platform);
+        let (follower, spaces) = namespaces::channel(context.clone(), namespaces.clone());
+        tasks.push(("namespaces", Box::pin(follower.run())));
+        let publisher = Publisher::new(
+            context.clone(),
+            authority.bundle.clone(),
+            spaces,
+            metrics::TrustBundle::register(registry),
+        );
+        tasks.push(("trust bundle", Box::pin(publisher.run())));
+
+        // Whoever provides the certificate knows what it is to be trusted by; the authority's roots say nothing about it.
+        let patched = matches!(settings.certificates, Certificates::Authority);
+        if let Some(name) = settings.webhook_configuration.clone().filter(|_| patched) {
+            let metrics = metrics::WebhookPatches::register(registry);
+            let keeper = Keeper::new(context.clone(), name, authority.bundle, metrics);
+            tasks.push(("webhook configuration", Box::pin(keeper.run())));
+        }
+        let kubelets = settings.follow_nodes.then(|| {
+            let kubelets = Kubelets::default();
+            let task = nodes::run(context.clone(), kubelets.clone());
+            tasks.push(("nodes", Box::pin(task)));
+            Followed {
+                kubelets,
+                guard: readiness.register("nodes"),
+            }
+        });
+        Self {
+            events,
+            namespaces,
+            kubelets,
+            certificate: authority.certificate,
+            tasks,
+        }
+    }
+}
+
+fn events(client: &Client, settings: &Settings, tasks: &mut Vec<Part>) -> Events {
+    let Some(name) = settings.pod_name.clone() else {
+        return Events::silent();
+    };
+    let pod = Identity {
+        namespace: settings.namespace.clone(),
+        name,
+    };
+    let (events, writer) = events::channel(client.clone(), pod);
+    tasks.push(("events", Box::pin(writer.run())));
+    events
+}
+
+/// What a person is to look at when the mounted configuration is wrong.
+#[must_use]
+pub fn config_maps(revision: &str, namespace: &str) -> String {
+    let suffix = match revision {
+        "" | "default" => String::new(),
+        revision => format!("-{revision}"),
+    };
+    format!(
+        "ConfigMaps {}{suffix} and {}{suffix} in namespace {namespace}",
+        control_plane::SIDECAR_INJECTOR,
+        control_plane::MESH_CONFIG_MAP
+    )
+}
