@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use contract::{pod::SYSTEM_NAMESPACE, ports};
+use contract::{
+    control_plane::{NAMESPACE, SIDECAR_INJECTOR},
+    ports,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,8 +20,6 @@ use crate::{
 
 /// Name of the Deployment, and of the component.
 pub const DEPLOYMENT: &str = "injector";
-/// ConfigMap with the injection templates.
-pub const TEMPLATES: &str = "istio-sidecar-injector";
 /// URL path that says whether the injector is ready, and what it has to say about itself.
 pub const READY: &str = "/ready";
 /// Selects the injector's pods.
@@ -44,12 +45,12 @@ pub struct Scaled {
 /// # Errors
 /// kubectl fails.
 pub fn pods() -> anyhow::Result<Vec<Pod>> {
-    let items = kubectl::list(&["-n", SYSTEM_NAMESPACE, "pods", "-l", SELECTOR])?;
+    let items = kubectl::list(&["-n", NAMESPACE, "pods", "-l", SELECTOR])?;
     let alive = items
         .iter()
         .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
     let names = alive.filter_map(|pod| pod["metadata"]["name"].as_str());
-    Ok(names.map(|name| Pod::new(SYSTEM_NAMESPACE, name)).collect())
+    Ok(names.map(|name| Pod::new(NAMESPACE, name)).collect())
 }
 
 /// An injector's metrics.
@@ -70,7 +71,7 @@ pub fn refresh_volumes(pods: &[Pod]) -> anyhow::Result<()> {
         let change = json!({"metadata": {"annotations": {"e2e/refresh": stamp}}});
         let args = [
             "-n",
-            SYSTEM_NAMESPACE,
+            NAMESPACE,
             "patch",
             "pod",
             pod.name(),
@@ -89,7 +90,7 @@ pub fn refresh_volumes(pods: &[Pod]) -> anyhow::Result<()> {
 pub fn wait_rolled_out() -> anyhow::Result<()> {
     let timeout = format!("--timeout={}s", LIMIT.as_secs());
     let name = format!("deployment/{DEPLOYMENT}");
-    kubectl::run(&["-n", SYSTEM_NAMESPACE, "rollout", "status", &name, &timeout])?;
+    kubectl::run(&["-n", NAMESPACE, "rollout", "status", &name, &timeout])?;
     Ok(())
 }
 
@@ -101,9 +102,10 @@ impl Configuration {
     /// # Errors
     /// It is not there.
     pub fn of_templates(key: &'static str) -> anyhow::Result<Self> {
-        let map = kubectl::get(&["-n", SYSTEM_NAMESPACE, "configmap", TEMPLATES])?;
+        let map = kubectl::get(&["-n", NAMESPACE, "configmap", SIDECAR_INJECTOR])?;
         let original = map["data"][key].as_str();
-        let original = original.with_context(|| format!("ConfigMap {TEMPLATES} has no {key}"))?;
+        let original =
+            original.with_context(|| format!("ConfigMap {SIDECAR_INJECTOR} has no {key}"))?;
         Ok(Self {
             key,
             original: original.to_owned(),
@@ -117,7 +119,7 @@ impl Configuration {
     pub fn replace(&self, part: &str, replacement: &str) -> anyhow::Result<()> {
         ensure!(
             self.original.contains(part),
-            "ConfigMap {TEMPLATES} key {} has nowhere {part:?}",
+            "ConfigMap {SIDECAR_INJECTOR} key {} has nowhere {part:?}",
             self.key
         );
         self.set(&self.original.replacen(part, replacement, 1))
@@ -135,10 +137,10 @@ impl Configuration {
         let change = json!({"data": {self.key: text}}).to_string();
         let args = [
             "-n",
-            SYSTEM_NAMESPACE,
+            NAMESPACE,
             "patch",
             "configmap",
-            TEMPLATES,
+            SIDECAR_INJECTOR,
             "--type=merge",
             "-p",
         ];
@@ -150,7 +152,7 @@ impl Configuration {
 impl Drop for Configuration {
     fn drop(&mut self) {
         if let Err(error) = self.restore() {
-            eprintln!("ConfigMap {TEMPLATES} is not as it was: {error:#}");
+            eprintln!("ConfigMap {SIDECAR_INJECTOR} is not as it was: {error:#}");
         }
     }
 }
@@ -163,13 +165,13 @@ impl Scaled {
     /// # Errors
     /// kubectl fails, or a replica does not end.
     pub fn to_zero() -> anyhow::Result<Self> {
-        let deployment = kubectl::get(&["-n", SYSTEM_NAMESPACE, "deployment", DEPLOYMENT])?;
+        let deployment = kubectl::get(&["-n", NAMESPACE, "deployment", DEPLOYMENT])?;
         let scaled = Self {
             original: deployment["spec"]["replicas"].as_u64().unwrap_or(1),
         };
         scale(0)?;
         wait_for("all injectors to end", LIMIT, || {
-            let items = kubectl::list(&["-n", SYSTEM_NAMESPACE, "pods", "-l", SELECTOR])?;
+            let items = kubectl::list(&["-n", NAMESPACE, "pods", "-l", SELECTOR])?;
             let names: Vec<&Value> = items.iter().map(|pod| &pod["metadata"]["name"]).collect();
             Ok(Progress::when(names.is_empty(), || format!("{names:?}")))
         })?;
@@ -199,6 +201,6 @@ fn scale(replicas: u64) -> anyhow::Result<()> {
         format!("deployment/{DEPLOYMENT}"),
         format!("--replicas={replicas}"),
     );
-    kubectl::run(&["-n", SYSTEM_NAMESPACE, "scale", &name, &replicas])?;
+    kubectl::run(&["-n", NAMESPACE, "scale", &name, &replicas])?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use contract::{paths, pod, ports};
+use contract::{control_plane::NAMESPACE, paths, pod, ports};
 use serde_json::Value;
 
 use crate::{control_plane, environment::environment, kubectl, node, pod::Pod};
@@ -28,17 +28,10 @@ pub(crate) fn collect(namespaces: &[String], scenario: &str) -> PathBuf {
         collect_namespace(namespace, &folder.join(namespace));
     }
     let control_plane = folder.join("control-plane");
-    collect_namespace(pod::SYSTEM_NAMESPACE, &control_plane);
+    collect_namespace(NAMESPACE, &control_plane);
     let webhook = ["get", "mutatingwebhookconfigurations", "-o", "yaml"];
     write(&control_plane, "webhook.yaml", said(&webhook));
-    let configuration = [
-        "-n",
-        pod::SYSTEM_NAMESPACE,
-        "get",
-        "configmaps",
-        "-o",
-        "yaml",
-    ];
+    let configuration = ["-n", NAMESPACE, "get", "configmaps", "-o", "yaml"];
     write(&control_plane, "configmaps.yaml", said(&configuration));
     let nodes = ["describe", "nodes"];
     write(&folder, "nodes.txt", said(&nodes));
@@ -87,7 +80,7 @@ fn collect_pod(namespace: &str, pod: &Pod, object: &Value, folder: &Path) {
             metrics.unwrap_or_else(|error| format!("{error:#}")),
         );
     }
-    if namespace == pod::SYSTEM_NAMESPACE {
+    if namespace == NAMESPACE {
         for (file, page) in [
             ("ready.txt", control_plane::READY),
             ("metrics.txt", "/metrics"),

@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use contract::pod::{PROXY_CONTAINER, SYSTEM_NAMESPACE};
+use contract::{
+    control_plane::{CONFIG_KEY, NAMESPACE, ROOT_CERT_KEY},
+    pod::{PROXY_CONTAINER, ROOT_CERT_CONFIG_MAP},
+};
 use e2e::{
     Injection, Manifest, Namespace, Pod, Progress,
     control_plane::{self, Configuration, Scaled},
@@ -26,7 +29,7 @@ fn an_edited_template_reaches_the_next_pod_and_a_broken_one_is_refused() {
         let namespace = scene.namespace(Injection::Enabled)?;
         let injectors = control_plane::pods()?;
         ensure!(!injectors.is_empty(), "no injector runs");
-        let configuration = Configuration::of_templates("config")?;
+        let configuration = Configuration::of_templates(CONFIG_KEY)?;
 
         configuration.replace(LABELS, &format!("{LABELS}        e2e: edited\n"))?;
         wait_for_label(&namespace, &injectors, Some("edited"))?;
@@ -103,9 +106,10 @@ fn wait_for_refusal(injector: &Pod, expected: bool) -> anyhow::Result<()> {
 fn wait_for_event(injector: &Pod) -> anyhow::Result<()> {
     wait_for(&format!("an Event on {injector}"), RELOAD, || {
         let events = injector.events();
-        Ok(Progress::when(events.contains("Refused"), || {
-            events.clone()
-        }))
+        Ok(Progress::when(
+            events.contains("ConfigurationRefused"),
+            || events.clone(),
+        ))
     })
 }
 
@@ -186,7 +190,7 @@ fn has_sidecar(pod: &Value) -> bool {
 fn the_roots_config_map_is_in_every_namespace_and_comes_back() {
     scenario("root", |scene| {
         let namespace = scene.namespace(Injection::Unlabelled)?;
-        let name = contract::pod::ROOT_CERT_CONFIG_MAP;
+        let name = ROOT_CERT_CONFIG_MAP;
         let root = |namespace: &str| -> anyhow::Result<Option<String>> {
             let outcome = kubectl::try_run(
                 &["-n", namespace, "get", "configmap", name, "-o", "json"],
@@ -196,10 +200,9 @@ fn the_roots_config_map_is_in_every_namespace_and_comes_back() {
                 return Ok(None);
             }
             let map: Value = serde_json::from_str(&outcome.stdout)?;
-            Ok(map["data"]["root-cert.pem"].as_str().map(str::to_owned))
+            Ok(map["data"][ROOT_CERT_KEY].as_str().map(str::to_owned))
         };
-        let expected =
-            root(SYSTEM_NAMESPACE)?.context("the control plane's namespace has no root")?;
+        let expected = root(NAMESPACE)?.context("the control plane's namespace has no root")?;
         let in_place = |what: &str| {
             wait_for(what, Duration::from_secs(20), || {
                 let found = root(namespace.name())?;
@@ -211,7 +214,7 @@ fn the_roots_config_map_is_in_every_namespace_and_comes_back() {
         in_place("the root in a new namespace")?;
         namespace.run(&["delete", "configmap", name])?;
         in_place("the root after it was deleted")?;
-        let nonsense = json!({"data": {"root-cert.pem": "nonsense"}}).to_string();
+        let nonsense = json!({"data": {ROOT_CERT_KEY: "nonsense"}}).to_string();
         namespace.run(&["patch", "configmap", name, "--type=merge", "-p", &nonsense])?;
         in_place("the root after it was edited")
     });

@@ -5,7 +5,7 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::ensure;
-use contract::pod::SYSTEM_NAMESPACE;
+use contract::control_plane::NAMESPACE;
 use e2e::{
     Injection, Manifest, Progress, control_plane,
     environment::{environment, root},
@@ -34,7 +34,7 @@ fn an_upgrade_changes_values_and_an_uninstallation_leaves_nothing() {
             RELEASE,
             &chart,
             "-n",
-            SYSTEM_NAMESPACE,
+            NAMESPACE,
             "--reuse-values",
             "--set",
             "global.proxy.logLevel=info",
@@ -61,7 +61,7 @@ fn an_upgrade_changes_values_and_an_uninstallation_leaves_nothing() {
             "uninstall",
             RELEASE,
             "-n",
-            SYSTEM_NAMESPACE,
+            NAMESPACE,
             "--wait",
             "--timeout=120s",
         ])?;
@@ -124,7 +124,7 @@ fn is_ours(line: &str) -> bool {
     };
     let is_released = columns.next() == Some(RELEASE);
     let begins = |names: &[&str]| names.iter().any(|own| name.starts_with(own));
-    let in_system = namespace == SYSTEM_NAMESPACE || namespace == "<none>";
+    let in_system = namespace == NAMESPACE || namespace == "<none>";
     kind != "Namespace" && (is_released || begins(&OURS) || in_system && begins(&OURS_IN_SYSTEM))
 }
 

@@ -1,7 +1,7 @@
 //! Which pods are injected, and what they then consist of.
 
 use anyhow::{Context, ensure};
-use contract::{annotations, ids, labels, pod, ports};
+use contract::{annotations, control_plane, ids, labels, pod, ports};
 use e2e::{Injection, Manifest, Namespace, Progress, environment, scenario, wait_for};
 use serde_json::{Value, json};
 
@@ -84,7 +84,7 @@ fn pods_outside_of_the_mesh_are_left_as_they_are() {
         ] {
             assert_injected(case, is_injected, &namespace.dry_run(&manifest.text())?);
         }
-        for protected in ["kube-system", pod::SYSTEM_NAMESPACE] {
+        for protected in ["kube-system", control_plane::NAMESPACE] {
             let created = dry_run_in(protected, &asks("true"))?;
             assert_injected(protected, false, &created);
         }
