@@ -1,5 +1,7 @@
 //! What comes from outside and is not what it should be: refused by name, within bounds, without a panic.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::sync::LazyLock;
 
 use identity::{Authority, DnsName, MAX_PEM_BYTES, ServerPair, TrustBundle};

@@ -1,5 +1,7 @@
 //! The life of an authority: made, kept as text, read back, renewed; and what it issues meanwhile.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use identity::{
     Authority, DnsName, IssueError, ServerPair, TrustBundle, Untimely, VerifyError,
     authority::{ROOT_LIFETIME, SERVER_LIFETIME},

@@ -69,3 +69,6 @@ pub fn start(
         task: keeper.run(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -289,3 +289,6 @@ impl From<Fault> for Finding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
