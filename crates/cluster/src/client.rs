@@ -28,6 +28,8 @@ use crate::resolver::Resolver;
 
 /// Name, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// All addresses of a name together, each its share: one that swallows what is sent must not use up the time of the next.
+const TCP_TIMEOUT: Duration = Duration::from_secs(8);
 /// Between two reads, and so for the rest of an answer that has begun. Watches are ended by the server after 290 seconds, which is what the client
 /// library asks for.
 const READ_TIMEOUT: Duration = Duration::from_secs(330);
@@ -51,6 +53,7 @@ pub(crate) fn build(
     let mut tcp = HttpConnector::new_with_resolver(Resolver::from_system());
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(TCP_TIMEOUT));
     tcp.set_keepalive(Some(KEEPALIVE));
     tcp.set_keepalive_interval(Some(KEEPALIVE));
     tcp.set_keepalive_retries(Some(KEEPALIVE_PROBES));

@@ -52,22 +52,19 @@ pub(crate) fn load(args: &KubeInjectArgs) -> anyhow::Result<Configuration> {
     let config = Part::read(INJECT_CONFIG_FILE, args.inject_config_file.as_deref())?;
     let values = Part::read(VALUES_FILE, args.values_file.as_deref())?;
     let mesh = Part::read(MESH_CONFIG_FILE, args.mesh_config_file.as_deref())?;
+    if let (Some(config), Some(values), Some(mesh)) = (&config, &values, &mesh) {
+        let environment = InjectorEnvironment::default();
+        return compile([config, values, mesh], args, &environment, None);
+    }
     let flags = [
         (INJECT_CONFIG_FILE, config.is_none()),
         (VALUES_FILE, values.is_none()),
         (MESH_CONFIG_FILE, mesh.is_none()),
     ];
-    if let (Some(config), Some(values), Some(mesh)) = (&config, &values, &mesh) {
-        let environment = InjectorEnvironment::default();
-        return compile([config, values, mesh], args, &environment, None);
-    }
-    let missing: Vec<_> = flags
-        .iter()
-        .filter(|flag| flag.1)
-        .map(|flag| flag.0)
-        .collect();
+    let missing = flags.iter().filter(|flag| flag.1).map(|flag| flag.0);
+    let missing = missing.collect::<Vec<_>>().join(", ");
     let cluster = Cluster::connect(&args.cluster)
-        .with_context(|| format!("a cluster is asked for want of {}", missing.join(", ")))?;
+        .with_context(|| format!("a cluster is asked for want of {missing}"))?;
     let names = &args.cluster;
     let mut environment = InjectorEnvironment::default();
     let (config, values) = match (config, values) {
@@ -76,11 +73,14 @@ pub(crate) fn load(args: &KubeInjectArgs) -> anyhow::Result<Configuration> {
             let name = names.inject_config_map_name.as_deref();
             let map = cluster.config_map(&config_map_name(name, SIDECAR_INJECTOR, args))?;
             let config = config.map_or_else(|| Part::of(&map, CONFIG_KEY), Ok)?;
-            let given = values.is_some();
-            let values = values.map_or_else(|| Part::of(&map, VALUES_KEY), Ok)?;
-            if !given {
-                environment = InjectorEnvironment::read(&values)?;
-            }
+            let values = match values {
+                Some(values) => values,
+                None => {
+                    let values = Part::of(&map, VALUES_KEY)?;
+                    environment = InjectorEnvironment::read(&values)?;
+                    values
+                }
+            };
             (config, values)
         }
     };
@@ -184,11 +184,15 @@ fn options(
         text => text.parse().context(native.1)?,
     };
     let platform: Platform = platform.0.parse().context(platform.1)?;
-    let nodes = if !args.node_versions.is_empty() {
-        let versions = args.node_versions.iter();
-        Some(versions.map(|version| Node::of_version(version)).collect())
+    let versions = args.node_versions.iter();
+    let given: Vec<_> = versions
+        .filter(|version| !version.is_empty())
+        .map(|version| Node::of_version(version))
+        .collect();
+    let nodes = if !given.is_empty() {
+        Some(given)
     } else if let (NativeSidecars::Auto, Some(cluster)) = (native_sidecars, cluster) {
-        let why = "whether the sidecar is native depends on the nodes; else say it by --native-sidecars or --node-versions";
+        let why = "whether the sidecar is native depends on the nodes, unless --native-sidecars or --node-versions says it";
         Some(cluster.nodes().context(why)?)
     } else {
         None

@@ -311,3 +311,17 @@ fn the_output_file_is_written_whole_or_not_at_all() {
     );
     refused(POD, &["-o", "/nowhere/out.yaml"], &["/nowhere/out.yaml"]);
 }
+
+#[test]
+fn the_version_is_printed() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_minimesh"));
+    let output = feed(command.arg("version"), "");
+    let expected = concat!("minimesh ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(text(&output.stdout), expected);
+}
+
+#[test]
+fn the_command_line_that_is_wrong_has_an_exit_status_of_its_own() {
+    assert_eq!(inject(POD, &["--unknown"]).status.code(), Some(2));
+    assert_eq!(inject("kind: [", &[]).status.code(), Some(1));
+}

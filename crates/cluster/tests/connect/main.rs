@@ -105,6 +105,26 @@ async fn a_request_says_who_asks_and_with_what() {
 }
 
 #[tokio::test]
+async fn a_credential_plugin_is_run() {
+    let server = Server::plain(CONFIG_MAP);
+    let home = Home::new();
+    let url = format!("server: 'http://{}'", server.address);
+    let credential = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"by-plugin"}}"#;
+    let plugin = home.write("plugin.sh", &format!("echo '{credential}'\n"));
+    let user = format!(
+        "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, args: ['{}']}}",
+        plugin.display()
+    );
+    let options = home.kubeconfig("config", &url, &user);
+    assert_eq!(ask(&options).await.unwrap(), "any");
+    let request = server.request().to_ascii_lowercase();
+    assert!(
+        request.contains("authorization: bearer by-plugin"),
+        "{request}"
+    );
+}
+
+#[tokio::test]
 async fn a_name_is_resolved() {
     let server = Server::plain(CONFIG_MAP);
     let home = Home::new();
