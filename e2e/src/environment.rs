@@ -4,6 +4,7 @@
 //! single test can be run by hand against a cluster that is there.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -21,6 +22,8 @@ pub struct Environment {
     pub minimesh: PathBuf,
     /// `E2E_OUTPUT`: folder for what is collected when a test fails.
     pub output: PathBuf,
+    /// `E2E_KEEP`: whether the namespaces of tests that fail stay, to look around in.
+    pub keeps_failures: bool,
 }
 
 /// The environment of this process.
@@ -32,6 +35,7 @@ pub fn environment() -> &'static Environment {
         docker: path("E2E_DOCKER", "docker"),
         minimesh: path("E2E_MINIMESH", "minimesh"),
         output: path("E2E_OUTPUT", "target/e2e"),
+        keeps_failures: variable("E2E_KEEP").is_some(),
     })
 }
 
@@ -41,10 +45,14 @@ pub fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
+fn path(name: &str, default: &str) -> PathBuf {
+    variable(name).map_or_else(|| default.into(), PathBuf::from)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "a test has no command line; this is its one place that reads the environment"
 )]
-fn path(variable: &str, default: &str) -> PathBuf {
-    std::env::var_os(variable).map_or_else(|| default.into(), PathBuf::from)
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }

@@ -3,6 +3,7 @@
 //! The name is unique, so tests run beside each other and a run is not disturbed by what another has left behind.
 
 use std::{
+    cell::Cell,
     process,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -29,11 +30,11 @@ pub enum Injection {
     Unlabelled,
 }
 
-/// A namespace that exists as long as the value, unless [`Namespace::keep`] was called.
+/// A namespace that exists as long as the value, unless its test fails and `E2E_KEEP` is set.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
-    is_kept: bool,
+    is_kept: Cell<bool>,
 }
 
 /// How long a namespace may take to have what pods need.
@@ -62,7 +63,7 @@ impl Namespace {
         kubectl::run_with_input(&["create", "-f", "-"], &object.to_string())?;
         let namespace = Self {
             name,
-            is_kept: false,
+            is_kept: Cell::new(false),
         };
         namespace.wait_for_service_account()?;
         Ok(namespace)
@@ -84,8 +85,8 @@ impl Namespace {
     }
 
     /// Leaves the namespace in the cluster.
-    pub fn keep(&mut self) {
-        self.is_kept = true;
+    pub(crate) fn keep(&self) {
+        self.is_kept.set(true);
     }
 
     /// A label of the namespace is set, or removed without a value.
@@ -198,7 +199,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        if !self.is_kept {
+        if !self.is_kept.get() {
             // The next run does not depend on it; a cluster that is gone has no namespaces to delete either.
             let args = ["delete", "namespace", &self.name, "--wait=false"];
             let _ = kubectl::try_run(&args, None);

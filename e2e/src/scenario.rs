@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     diagnose,
+    environment::environment,
     namespace::{Injection, Namespace},
 };
 
@@ -45,6 +46,13 @@ pub fn scenario(name: &'static str, play: impl FnOnce(&Scene) -> anyhow::Result<
         },
     };
     let folder = diagnose::collect(&scene.names(), name);
+    if environment().keeps_failures {
+        scene
+            .namespaces
+            .borrow()
+            .iter()
+            .for_each(|namespace| namespace.keep());
+    }
     panic!(
         "{name} failed after {took:.1} s: {failure}\n\nstate of the cluster: {}",
         folder.display()

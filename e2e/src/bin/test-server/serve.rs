@@ -7,7 +7,9 @@ use std::{
     convert::Infallible,
     fmt,
     io::{self, Write as _},
+    net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -23,6 +25,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
+    time::sleep,
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -56,16 +59,12 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = http.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    connections.spawn(serve_http(stream));
-                }
+            (stream, _) = accept(&http) => {
+                connections.spawn(serve_http(stream));
             }
-            accepted = tcp.accept() => {
-                if let Ok((stream, peer)) = accepted {
-                    say(format_args!("TCP from {peer}"));
-                    connections.spawn(echo_tcp(stream));
-                }
+            (stream, peer) = accept(&tcp) => {
+                say(format_args!("TCP from {peer}"));
+                connections.spawn(echo_tcp(stream));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -85,6 +84,17 @@ async fn listen(port: u16) -> anyhow::Result<TcpListener> {
         Err(_) => TcpListener::bind(("0.0.0.0", port))
             .await
             .with_context(|| format!("cannot listen on port {port}")),
+    }
+}
+
+/// The next connection. Dropping the future loses none.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            // Out of descriptors, most likely: until one is free, asking again at once would only burn time.
+            Err(_) => sleep(Duration::from_millis(10)).await,
+        }
     }
 }
 
