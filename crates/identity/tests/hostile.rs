@@ -65,93 +65,69 @@ fn forged() -> (String, String) {
     (certificate.pem(), key.serialize_pem())
 }
 
+#[track_caller]
+fn check_refused((certificate, key): (&str, &str), expected: &str) {
+    let refusal = Authority::from_pem(certificate.as_bytes(), key.as_bytes())
+        .expect_err(expected)
+        .to_string();
+    assert!(refusal.contains(expected), "{refusal}");
+}
+
 #[test]
-fn what_is_no_authority_is_refused_by_what_is_wrong_with_it() {
+fn texts_that_hold_no_certificate_and_key_are_refused() {
     let (certificate, key) = root(|_| {});
-    let other_key = root(|_| {}).1;
-    let twice = certificate.repeat(2);
-    let trailing = {
-        let mut der = CertificateDer::from_pem_slice(certificate.as_bytes())
-            .unwrap()
-            .to_vec();
-        der.extend([0, 0]);
-        pem_of(&der)
-    };
-    let huge = format!("{certificate}{}", " ".repeat(MAX_PEM_BYTES));
-    let huge_key = format!("{key}{}", " ".repeat(MAX_PEM_BYTES));
-    let server = root(|params| params.is_ca = IsCa::ExplicitNoCa);
-    let plain = root(|params| params.is_ca = IsCa::NoCa);
-    let crl_only = root(|params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
-    let (intermediate, forged) = (intermediate(), forged());
-    let broken_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-    let table: [(&str, &str, &str, &str); 16] = [
-        ("nothing", "", &key, "certificate cannot be used"),
-        ("a key", &key, &key, "certificate cannot be used"),
-        (
-            "a part",
-            &certificate[..200],
-            &key,
-            "certificate cannot be used",
-        ),
-        (
-            "an empty section",
-            &pem_of(&[]),
-            &key,
-            "certificate cannot be used",
-        ),
-        (
-            "a part of DER",
-            &pem_of(&[0x30, 0x82, 0xff]),
-            &key,
-            "certificate cannot be used",
-        ),
-        (
-            "bytes behind",
-            &trailing,
-            &key,
-            "certificate cannot be used",
-        ),
-        ("a huge text", &huge, &key, "certificate cannot be used"),
-        ("two roots", &twice, &key, "2 certificates where one"),
-        ("a server's", &server.0, &server.1, "no authority's"),
-        ("a version without CA", &plain.0, &plain.1, "no authority's"),
-        (
-            "no certificate signing",
-            &crl_only.0,
-            &crl_only.1,
-            "does not allow signing",
-        ),
-        (
-            "an intermediate",
-            &intermediate.0,
-            &intermediate.1,
-            "not self-signed",
-        ),
-        ("a forgery", &forged.0, &forged.1, "not its own key's"),
-        (
-            "no key",
-            &certificate,
-            &certificate,
-            "key cannot be read as a PEM",
-        ),
-        ("a broken key", &certificate, broken_key, "key is damaged"),
-        (
-            "a huge key",
-            &certificate,
-            &huge_key,
-            "key is not a text of at most",
-        ),
-    ];
-    for (what, certificate, key, expected) in table {
-        let refusal = Authority::from_pem(certificate.as_bytes(), key.as_bytes())
-            .expect_err(what)
-            .to_string();
-        assert!(refusal.contains(expected), "{what}: {refusal}");
+    let mut trailing = CertificateDer::from_pem_slice(certificate.as_bytes())
+        .unwrap()
+        .to_vec();
+    trailing.extend([0, 0]);
+    let spaces = " ".repeat(MAX_PEM_BYTES);
+    for certificate in [
+        "",
+        &key,
+        &certificate[..200],
+        &pem_of(&[]),
+        &pem_of(&[0x30, 0x82, 0xff]),
+        &pem_of(&trailing),
+        &format!("{certificate}{spaces}"),
+    ] {
+        check_refused((certificate, &key), "certificate cannot be used");
     }
-    let swapped = Authority::from_pem(certificate.as_bytes(), other_key.as_bytes()).unwrap_err();
-    assert!(swapped.to_string().contains("does not belong"), "{swapped}");
+    let twice = certificate.repeat(2);
+    check_refused((&twice, &key), "2 certificates where one");
+
+    let broken_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let huge_key = format!("{key}{spaces}");
+    for (key, expected) in [
+        (&*certificate, "key cannot be read as a PEM"),
+        ("", "key cannot be read as a PEM"),
+        (broken_key, "key is damaged"),
+        (&huge_key, "key is not a text of at most"),
+        (&root(|_| {}).1, "does not belong"),
+    ] {
+        check_refused((&certificate, key), expected);
+    }
     Authority::from_pem(certificate.as_bytes(), b"\xff\xfe").unwrap_err();
     Authority::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+}
+
+#[test]
+fn certificates_that_are_no_root_are_refused() {
+    let table = [
+        (
+            root(|params| params.is_ca = IsCa::ExplicitNoCa),
+            "no authority's",
+        ),
+        (root(|params| params.is_ca = IsCa::NoCa), "no authority's"),
+        (
+            root(|params| params.key_usages = vec![KeyUsagePurpose::CrlSign]),
+            "does not allow signing",
+        ),
+        (intermediate(), "not self-signed"),
+        (forged(), "not its own key's"),
+    ];
+    for ((certificate, key), expected) in &table {
+        check_refused((certificate, key), expected);
+    }
 }
 
 #[test]

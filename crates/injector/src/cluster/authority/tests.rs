@@ -64,7 +64,7 @@ impl Replica {
             trust_domain: "cluster.local".to_owned(),
             clock: Arc::new(move || wall(began, &clock_skew)),
         };
-        let running = super::start(&context, settings, Metrics::default());
+        let running = start(&context, settings, Metrics::default());
         let tasks = Group::new();
         tasks.spawn("keeper", running.task);
         tasks.spawn("events", writer.run());
