@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use crate::{
     client,
@@ -79,8 +79,7 @@ impl Target {
             let (kubeconfig, path) = read_all(list)?;
             return Self::of_kubeconfig(kubeconfig, path, options).await;
         }
-        let home = env::home_dir().filter(|home| home.is_absolute());
-        let path = home.unwrap_or_else(|| "/".into()).join(".kube/config");
+        let path = home().join(".kube/config");
         if let Some(kubeconfig) = read(&path)? {
             return Self::of_kubeconfig(kubeconfig, path, options).await;
         }
@@ -224,6 +223,18 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Where `kubectl` looks too: what `HOME` says, and nothing else. The standard library would ask libc's user database as well, which a static
+/// program cannot.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "HOME is no setting of a program, and without flags there is nothing else to go by"
+)]
+fn home() -> PathBuf {
+    let home = env::var_os("HOME").map(PathBuf::from);
+    home.filter(|home| home.is_absolute())
+        .unwrap_or_else(|| "/".into())
+}
+
 /// Reads a list of files as `kubectl` does: those that do not exist are passed over, as long as there is one. Gives back what was read.
 fn read_all(list: &Path) -> Result<(Kubeconfig, PathBuf), ConnectError> {
     let mut merged: Option<Kubeconfig> = None;
@@ -256,21 +267,17 @@ fn joined(used: &[PathBuf], list: &Path) -> PathBuf {
 
 /// Reads one file; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<Kubeconfig>, ConnectError> {
-    // Read here first, because the library's error for a file that cannot be read is one with that for what it holds.
-    match std::fs::read(path) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(ConnectError::ReadKubeconfig {
-                path: path.to_owned(),
-                source,
-            });
-        }
-    }
-    match Kubeconfig::read_from(path) {
+    let path = path.to_owned();
+    match Kubeconfig::read_from(&path) {
         Ok(kubeconfig) => Ok(Some(kubeconfig)),
+        Err(KubeconfigError::ReadConfig(error, _)) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        Err(KubeconfigError::ReadConfig(source, _)) => {
+            Err(ConnectError::ReadKubeconfig { path, source })
+        }
         Err(error) => Err(ConnectError::Kubeconfig {
-            path: path.to_owned(),
+            path,
             source: Told::by(&error),
         }),
     }
