@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use contract::pod::SYSTEM_NAMESPACE;
+use contract::control_plane::NAMESPACE;
 
 use self::{
     host::NGINX_IMAGE,
@@ -155,7 +155,7 @@ impl Run<'_> {
                 .env("KUBECONFIG", self.kubeconfig)
                 .args(["install", RELEASE])
                 .arg(project::root().join("charts/minimesh"))
-                .args(["--namespace", SYSTEM_NAMESPACE, "--create-namespace"])
+                .args(["--namespace", NAMESPACE, "--create-namespace"])
                 .args(["--wait", "--timeout", "180s"]),
         );
         if installed.is_err() {
@@ -173,7 +173,7 @@ impl Run<'_> {
         ];
         for args in look {
             let mut command = self.kubectl();
-            command.args(["--namespace", SYSTEM_NAMESPACE]).args(args);
+            command.args(["--namespace", NAMESPACE]).args(args);
             println!("--- {}", project::shown(&command));
             drop(command.status());
         }

@@ -8,5 +8,3 @@ pub const VALIDATION_CONTAINER: &str = "istio-validation";
 pub const PROXY_CONTAINER: &str = "istio-proxy";
 /// ConfigMap with the mesh's root certificate, in every namespace.
 pub const ROOT_CERT_CONFIG_MAP: &str = "istio-ca-root-cert";
-/// Namespace of the control plane.
-pub const SYSTEM_NAMESPACE: &str = "istio-system";

@@ -118,7 +118,7 @@ fn defaults() -> Map<String, Value> {
         "protocolDetectionTimeout": "0s",
         "proxyInboundListenPort": ports::INBOUND,
         "proxyListenPort": ports::OUTBOUND,
-        "rootNamespace": contract::pod::SYSTEM_NAMESPACE,
+        "rootNamespace": contract::control_plane::NAMESPACE,
         "trustDomain": "cluster.local",
     });
     into_map(defaults)
@@ -130,7 +130,7 @@ pub(super) fn default_proxy_config() -> Map<String, Value> {
         "binaryPath": "/usr/local/bin/envoy",
         "configPath": "./etc/istio/proxy",
         "controlPlaneAuthPolicy": "MUTUAL_TLS",
-        "discoveryAddress": format!("istiod.{}.svc:{}", contract::pod::SYSTEM_NAMESPACE, ports::DISCOVERY),
+        "discoveryAddress": format!("istiod.{}.svc:{}", contract::control_plane::NAMESPACE, ports::DISCOVERY),
         "drainDuration": "45s",
         "proxyAdminPort": ports::ADMIN,
         "serviceCluster": "istio-proxy",
