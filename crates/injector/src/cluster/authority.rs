@@ -1,6 +1,6 @@
 //! The mesh's certificate authority in the cluster: a Secret, and what is served from it.
 //!
-//! Every replica runs one keeper. It watches the Secret, decides by the pure [`decide`], writes what is to be written under the guard of
+//! Every replica runs one keeper. It watches the Secret, decides by the pure function of `decide`, writes what is to be written under the guard of
 //! the Secret's version, and publishes the trust bundle and the serving certificate. What is published is always a whole good state: it
 //! outlives whatever happens to the Secret, and the Secret is put right from it.
 //!
@@ -17,6 +17,7 @@ mod metrics;
 mod names;
 mod pace;
 mod secret;
+mod voice;
 
 use std::sync::Arc;
 

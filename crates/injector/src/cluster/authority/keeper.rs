@@ -3,30 +3,27 @@
 //! [`Keeper`] does what [`decide`] says and nothing else: it looks, writes, publishes and reports. It wakes at each change of the Secret
 //! and every few seconds by the clock on the wall, because timers do not notice that a machine has slept or its clock was set.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use contract::control_plane::CA_SECRET;
 use identity::validity::Stamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, api::PostParams, runtime::watcher::Event};
-use runtime::{
-    error::chain,
-    readiness::{Detail, Guard},
-};
+use runtime::{error::chain, readiness::Guard};
 use rustls::sign::CertifiedKey;
 use tokio::{
     sync::watch,
     time::{self, Instant},
 };
-use tracing::{error, info, warn};
+use tracing::info;
 
 use super::{
     Metrics, Settings,
     decide::{Known, Plan, Source, Verdict, decide},
-    finding::Finding,
     metrics::WriteResult,
     pace::Pace,
     secret::{State, Stored},
+    voice::Voice,
 };
 use crate::cluster::{
     Context,
@@ -62,16 +59,6 @@ struct Seen {
     stored: Stored,
 }
 
-/// Says each thing once, and takes back what is no longer true.
-struct Voice {
-    context: Context,
-    detail: Detail,
-    metrics: Metrics,
-    /// What was said of findings, and of trouble, each by its gist.
-    found: Vec<String>,
-    trouble: Option<String>,
-}
-
 // === impl Keeper ===
 
 impl Keeper {
@@ -92,13 +79,7 @@ impl Keeper {
         );
         Self {
             unready: Some(context.readiness.register("serving certificate")),
-            voice: Voice {
-                context: context.clone(),
-                detail: context.readiness.detail("authority"),
-                metrics: metrics.clone(),
-                found: Vec::new(),
-                trouble: None,
-            },
+            voice: Voice::new(context, metrics.clone()),
             context: context.clone(),
             settings: Arc::new(settings),
             metrics,
@@ -294,64 +275,4 @@ impl Seen {
             secret,
         }
     }
-}
-
-// === impl Voice ===
-
-impl Voice {
-    /// Says what was found and is being put right.
-    fn found(&mut self, findings: &[Finding]) {
-        let before = mem::take(&mut self.found);
-        for finding in findings {
-            let (reason, note) = (finding.reason(), finding.note(&self.context.namespace));
-            let gist = gist(&note);
-            let is_known = before.contains(&gist);
-            self.found.push(gist);
-            if is_known {
-                continue;
-            }
-            if finding.is_warning() {
-                warn!(reason, "{note}");
-                self.context.events.warn(reason, note);
-            } else {
-                info!(reason, "{note}");
-                self.context.events.info(reason, note);
-            }
-        }
-    }
-
-    /// Says what a person has to put right.
-    fn trouble_of(&mut self, finding: &Finding) {
-        self.trouble(finding.reason(), finding.note(&self.context.namespace));
-    }
-
-    /// Says what keeps the Secret from being in step, for as long as it does.
-    fn trouble(&mut self, reason: &'static str, text: String) {
-        let gist = gist(&text);
-        self.detail.set(text.clone());
-        if self.trouble.replace(gist.clone()) == Some(gist) {
-            return;
-        }
-        error!(reason, error = %text, "the authority's Secret cannot be kept in step");
-        self.context.events.warn(reason, text);
-        self.metrics.trouble(true);
-    }
-
-    /// All is well.
-    fn well(&mut self) {
-        if self.trouble.take().is_some() {
-            let note = "the authority's Secret is in step again";
-            info!("{note}");
-            self.context.events.info("AuthorityRecovered", note);
-            self.detail.clear();
-            self.metrics.trouble(false);
-        }
-    }
-}
-
-/// A text without its numbers: what differs in times and versions only is said once.
-fn gist(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_ascii_digit())
-        .collect()
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Before the second attempt.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// Before the second attempt: a few corrections in a row, as people make them, are undone at once.
+const SHORTEST: Duration = Duration::from_millis(250);
 /// At most between two attempts: what an outage adds to the time until all is well again.
 const LONGEST: Duration = Duration::from_secs(30);
 /// After this long without an attempt the next one is free again.
@@ -57,14 +57,17 @@ mod tests {
         let mut pace = Pace::default();
         let mut now = Instant::now();
         let mut gaps = Vec::new();
-        for _ in 0..7 {
+        for _ in 0..9 {
             assert_eq!(pace.wait(now), None);
             pace.attempted(now);
             let gap = pace.wait(now).unwrap();
-            gaps.push(gap.as_secs());
+            gaps.push(gap.as_millis());
             now += gap;
         }
-        assert_eq!(gaps, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(
+            gaps,
+            [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]
+        );
         now += FORGOTTEN;
         pace.attempted(now);
         assert_eq!(pace.wait(now), Some(SHORTEST));
