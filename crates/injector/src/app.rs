@@ -81,7 +81,7 @@ pub enum AppError {
         /// What to do, where that is not in front of whoever reads it.
         fix: String,
         /// Which file, and why.
-        source: LoadError<ConfigurationError>,
+        source: Box<LoadError<ConfigurationError>>,
     },
     /// There is no way to the API server.
     #[error("the cluster cannot be used")]
@@ -318,7 +318,7 @@ impl Base {
         let configuration = configuration::reloader(&config, surroundings.followed, voice)
             .map_err(|source| AppError::Configuration {
                 fix: fix(&config),
-                source,
+                source: Box::new(source),
             })?;
         let certificate = surroundings.certificate;
         let acceptor =

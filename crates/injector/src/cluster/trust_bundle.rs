@@ -7,7 +7,7 @@
 mod config_map;
 mod ledger;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use contract::pod::ROOT_CERT_CONFIG_MAP;
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
@@ -31,7 +31,7 @@ use super::{
     Bundle, Context,
     api::Kind,
     namespaces::Space,
-    watch::{Selection, Watch},
+    watch::{LONGEST_PAUSE, Selection, Watch},
 };
 use crate::metrics::TrustBundle as Metrics;
 
@@ -114,7 +114,8 @@ impl Publisher {
                 (None, _) => changed(&mut self.bundle).await,
                 (Some(_), Err(error)) => {
                     self.failed(chain(&error).to_string());
-                    time::sleep(backoff.next().unwrap_or(Duration::from_secs(30))).await;
+                    let wait = backoff.next().unwrap_or(LONGEST_PAUSE);
+                    time::sleep(wait.min(LONGEST_PAUSE)).await;
                 }
             }
         }
@@ -161,8 +162,8 @@ impl Publisher {
                 self.metrics.failed();
                 // It is the same for every namespace, so none of them is the one to wait for.
                 if error.kind() == Kind::Unavailable || write.owner_unknown {
-                    let wait = self.pause.next().unwrap_or(Duration::from_secs(30));
-                    self.paused_until = Some(now + wait);
+                    let wait = self.pause.next().unwrap_or(LONGEST_PAUSE);
+                    self.paused_until = Some(now + wait.min(LONGEST_PAUSE));
                     self.ledger.untried(&write.name);
                 } else {
                     self.ledger.failed(&write.name, now);

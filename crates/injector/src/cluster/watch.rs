@@ -25,6 +25,8 @@ use super::{
     events::Events,
 };
 
+/// The longest pause between two attempts: what an outage adds, at most, to the time until all is well again.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Objects per page of a list: keeps what is in memory at once small where objects are large or many.
 const PAGE: u32 = 100;
 
@@ -38,7 +40,7 @@ pub struct Watch<K> {
     stream: Mutex<Stream<K>>,
     backoff: DefaultBackoff,
     resume: Option<Instant>,
-    failure: Option<String>,
+    failure: Option<Kind>,
     detail: Detail,
     events: Events,
 }
@@ -132,22 +134,21 @@ where
                 // The watcher goes on for ever; if it did not, this would begin another.
                 None => {}
             }
-            let wait = self.backoff.next().unwrap_or(Duration::from_secs(30));
-            self.resume = Some(Instant::now() + wait);
+            let wait = self.backoff.next().unwrap_or(LONGEST_PAUSE);
+            self.resume = Some(Instant::now() + wait.min(LONGEST_PAUSE));
         }
     }
 
     fn failed(&mut self, error: &ApiError) {
         let text = chain(error).to_string();
-        if self.failure.as_ref() == Some(&text) {
-            return;
+        // An outage has many faces, each of them said once would be many lines.
+        if self.failure.replace(error.kind()) != Some(error.kind()) {
+            warn!(error = %text, "watch failed, trying again");
+            if error.kind() == Kind::Forbidden {
+                self.events.warn("WatchForbidden", text.clone());
+            }
         }
-        warn!(error = %text, "watch failed, trying again");
-        self.detail.set(text.clone());
-        if error.kind() == Kind::Forbidden {
-            self.events.warn("WatchForbidden", text.clone());
-        }
-        self.failure = Some(text);
+        self.detail.set(text);
     }
 
     fn recovered(&mut self) {

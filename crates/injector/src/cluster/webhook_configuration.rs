@@ -4,8 +4,6 @@
 //! pod is not ready before the first success. Whatever else changes the bundle is put right, and slowed down if it insists.
 //! Each write is a JSON patch that tests the entries' names first, so an entry that moved meanwhile is never given another's bundle.
 
-use std::time::Duration;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::{
@@ -24,7 +22,7 @@ use tracing::{info, warn};
 use super::{
     Bundle, Context,
     api::{ApiError, Kind, call},
-    watch::{Selection, Watch},
+    watch::{LONGEST_PAUSE, Selection, Watch},
 };
 use crate::metrics::WebhookPatches as Metrics;
 
@@ -176,8 +174,8 @@ impl Keeper {
 
     async fn patch(&mut self, patch: Value) {
         self.metrics.attempted(&self.name, self.fault.is_some());
-        let wait = self.pace.next().unwrap_or(Duration::from_secs(30));
-        self.not_before = Some(Instant::now() + wait);
+        let wait = self.pace.next().unwrap_or(LONGEST_PAUSE);
+        self.not_before = Some(Instant::now() + wait.min(LONGEST_PAUSE));
         match self.send(patch).await {
             Ok(object) => {
                 info!(name = self.name, "caBundle written");

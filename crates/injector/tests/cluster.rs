@@ -1,0 +1,10 @@
+//! The injector in a cluster, against an API server that lives in the test and fails on demand.
+
+#[path = "cluster/api.rs"]
+mod api;
+#[path = "cluster/failures.rs"]
+mod failures;
+#[path = "cluster/fixture.rs"]
+mod fixture;
+#[path = "cluster/life.rs"]
+mod life;
