@@ -39,7 +39,7 @@ const RENEW_ROOT_AT: u8 = 80;
 pub struct Authority {
     certificate: CertificateDer<'static>,
     certificate_pem: String,
-    key: Arc<KeyPair>,
+    key: Arc<Zeroizing<KeyPair>>,
     key_pem: Zeroizing<String>,
     subject: DistinguishedName,
     key_id: Option<Vec<u8>>,
@@ -153,7 +153,7 @@ impl Authority {
         let key_pem = std::str::from_utf8(key).map_err(|_| AuthorityError::NotText)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(AuthorityError::Key)?;
         let key = KeyPair::try_from(&key).map_err(AuthorityError::KeyKind)?;
-        Self::assemble(certificate, Arc::new(key), key_pem)
+        Self::assemble(certificate, Arc::new(Zeroizing::new(key)), key_pem)
     }
 
     /// The root certificate.
@@ -202,7 +202,7 @@ impl Authority {
 
     fn assemble(
         certificate: CertificateDer<'static>,
-        key: Arc<KeyPair>,
+        key: Arc<Zeroizing<KeyPair>>,
         key_pem: &str,
     ) -> Result<Self, AuthorityError> {
         let parsed = certificate::parse(&certificate).map_err(AuthorityError::Certificate)?;

@@ -31,7 +31,7 @@ impl Authority {
         if !(1..=255).contains(&n_characters) {
             return Err(IssueError::TrustDomain { n_characters });
         }
-        let key = KeyPair::generate().map_err(IssueError::Make)?;
+        let key = Zeroizing::new(KeyPair::generate().map_err(IssueError::Make)?);
         let key_pem = Zeroizing::new(key.serialize_pem());
         let mut subject = DistinguishedName::new();
         subject.push(DnType::OrganizationName, trust_domain);
@@ -72,7 +72,7 @@ impl Authority {
         }
         let now = sane(now)?;
         self.validity.check(now).map_err(IssueError::Untimely)?;
-        let key = KeyPair::generate().map_err(IssueError::Make)?;
+        let key = Zeroizing::new(KeyPair::generate().map_err(IssueError::Make)?);
         let key_pem = Zeroizing::new(key.serialize_pem());
 
         let validity = Validity::starting(now, SERVER_LIFETIME).within(self.validity);
@@ -87,7 +87,7 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let made = params
-            .signed_by(&key, &self.issuer())
+            .signed_by(&*key, &self.issuer())
             .map_err(IssueError::Make)?;
 
         let pair = ServerPair::from_pem(made.pem().as_bytes(), key_pem.as_bytes())
@@ -101,10 +101,10 @@ impl Authority {
 
     fn self_sign(
         params: &CertificateParams,
-        key: Arc<KeyPair>,
+        key: Arc<Zeroizing<KeyPair>>,
         key_pem: &str,
     ) -> Result<Self, IssueError> {
-        let made = params.self_signed(&*key).map_err(IssueError::Make)?;
+        let made = params.self_signed(&**key).map_err(IssueError::Make)?;
         Self::assemble(made.into(), key, key_pem).map_err(IssueError::Root)
     }
 
@@ -113,7 +113,7 @@ impl Authority {
         params.distinguished_name = self.subject.clone();
         params.key_identifier_method = self.key_id_method();
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        Issuer::new(params, &*self.key)
+        Issuer::new(params, &**self.key)
     }
 
     fn key_id_method(&self) -> KeyIdMethod {

@@ -317,6 +317,47 @@ async fn certificates_are_renewed_without_the_api_server_and_written_when_it_is_
 }
 
 #[tokio::test(start_paused = true)]
+async fn replicas_that_renew_at_the_same_moment_agree() {
+    let api = FakeApi::default();
+    let replicas = [(); 3].map(|()| Replica::start(&api));
+    for replica in &replicas {
+        replica.readiness.ready().await;
+    }
+    let before = replicas[0].serves();
+    let n_writes = api.lock().n_writes;
+    for replica in &replicas {
+        replica.set_skew(Duration::days(46));
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    let [one, two, three] = replicas.map(Replica::stop);
+    assert_ne!(one.cert, before.cert);
+    assert_eq!(one.cert, two.cert);
+    assert_eq!(two.cert, three.cert);
+    assert!(api.lock().n_writes - n_writes <= 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_whose_clocks_disagree_each_serve_what_is_valid_for_them() {
+    let api = FakeApi::default();
+    let right = Replica::start(&api);
+    right.readiness.ready().await;
+    let ahead = Replica::with_skew(&api, Duration::days(200).whole_seconds());
+    ahead.readiness.ready().await;
+    for _ in 0..10 {
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        right.serves();
+        ahead.serves();
+    }
+    let n_writes = api.lock().n_writes;
+    assert!(n_writes < 80, "{n_writes}");
+    assert!(api.lock().events.contains(&"ClockWrong".to_owned()));
+
+    ahead.set_skew(Duration::ZERO);
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert_eq!(right.stop().cert, ahead.stop().cert);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_right_is_named_and_the_program_goes_on_once_it_is_there() {
     let api = FakeApi::default();
     api.lock().no_writes = Some(StatusCode::FORBIDDEN);
