@@ -3,7 +3,11 @@
 //! Called by `setup` and `node`. A stand-in has this machine's package sources and trust store, so that building on it reaches what the
 //! machine itself reaches.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, ensure};
 
@@ -43,7 +47,7 @@ pub(crate) fn base_image() -> anyhow::Result<()> {
             .args(["--variant=minbase", "--include=ca-certificates", &suite])
             .arg(&root)
             .arg(&mirror)
-            .stdout(std::process::Stdio::null()),
+            .stdout(Stdio::null()),
     )?;
     let sources_inside = root.join("etc/apt/sources.list");
     drop(fs::remove_file(&sources_inside));
@@ -95,7 +99,7 @@ pub(crate) fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
             .env("DEBIAN_FRONTEND", "noninteractive")
             .args(["install", "-y", "-qq", "--no-install-recommends"])
             .args(packages)
-            .stdout(std::process::Stdio::null()),
+            .stdout(Stdio::null()),
     )
 }
 

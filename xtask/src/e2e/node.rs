@@ -7,7 +7,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -72,9 +72,22 @@ pub(crate) fn build() -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     build.compile()?;
-    let pause = build.components()?;
-    build.node(&pause)?;
+    let names = build.component_names()?;
+    for name in &names {
+        build
+            .component(name)
+            .with_context(|| format!("cannot make image {name}"))?;
+    }
+    build.node(&names)?;
     build.load()?;
+    // The node holds them now.
+    for name in names.iter().map(String::as_str).chain([BARE_IMAGE]) {
+        project::run(
+            docker::docker()
+                .args(["image", "rm", name])
+                .stdout(Stdio::null()),
+        )?;
+    }
     fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))
 }
 
@@ -151,8 +164,8 @@ impl Build {
             .with_context(|| format!("cannot rename {}", unfinished.display()))
     }
 
-    /// Makes one image a component under the names that kubeadm asks for; returns the name of `pause`.
-    fn components(&self) -> anyhow::Result<String> {
+    /// Names of the components' images, as kubeadm will ask for them.
+    fn component_names(&self) -> anyhow::Result<Vec<String>> {
         let output = Command::new(self.programs.join("kubeadm"))
             .args(["config", "images", "list", "--kubernetes-version"])
             .arg(&self.version)
@@ -163,23 +176,12 @@ impl Build {
             "kubeadm does not list its images: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        let mut pause = None;
-        for name in String::from_utf8_lossy(&output.stdout).lines() {
-            let program = name
-                .rsplit('/')
-                .next()
-                .and_then(|name| name.split(':').next())
-                .unwrap_or_default();
-            self.component(name, program)
-                .with_context(|| format!("cannot make image {name}"))?;
-            if program == "pause" {
-                pause = Some(name.to_owned());
-            }
-        }
-        pause.context("kubeadm asks for no image of pause")
+        let names = String::from_utf8_lossy(&output.stdout);
+        Ok(names.lines().map(str::to_owned).collect())
     }
 
-    fn component(&self, name: &str, program: &str) -> anyhow::Result<()> {
+    fn component(&self, name: &str) -> anyhow::Result<()> {
+        let program = program_of(name);
         println!("image {name}");
         let context = tempfile::tempdir().context("cannot make a temporary folder")?;
         if program == "kube-proxy" {
@@ -199,8 +201,12 @@ impl Build {
         docker::save(name, &self.archives.join(program).with_extension("tar"))
     }
 
-    fn node(&self, pause: &str) -> anyhow::Result<()> {
+    fn node(&self, components: &[String]) -> anyhow::Result<()> {
         println!("image of the node");
+        let pause = components
+            .iter()
+            .find(|name| program_of(name) == "pause")
+            .context("kubeadm asks for no image of pause")?;
         let context = tempfile::tempdir().context("cannot make a temporary folder")?;
         let context = context.path();
         let kind = context.join("kind");
@@ -261,7 +267,7 @@ impl Build {
                     &archives,
                 ])
                 .args([BARE_IMAGE, "infinity"])
-                .stdout(std::process::Stdio::null()),
+                .stdout(Stdio::null()),
         )?;
         let _loader = Loader;
         project::run(docker::docker().args(["exec", LOADER, "bash", "-euc", LOAD]))?;
@@ -269,7 +275,7 @@ impl Build {
         project::run(
             docker::docker()
                 .args(["commit", "--change", entrypoint, LOADER, &tag()?])
-                .stdout(std::process::Stdio::null()),
+                .stdout(Stdio::null()),
         )
     }
 }
@@ -281,6 +287,12 @@ impl Drop for Loader {
         // Absent is as good as removed.
         drop(docker::docker().args(["rm", "--force", LOADER]).output());
     }
+}
+
+/// The `etcd` of `example.org/etcd:3.6.5-0`.
+fn program_of(image: &str) -> &str {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    name.split(':').next().unwrap_or_default()
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
