@@ -197,7 +197,7 @@ impl Keeper {
                 self.seen = Some(Seen::of(Some(secret)));
                 self.voice.well();
             }
-            Err(error) if error.kind() == Kind::Conflict => {
+            Err(error) if is_stale(seen, &error) => {
                 self.metrics.wrote(WriteResult::conflict);
                 self.look().await;
             }
@@ -274,5 +274,15 @@ impl Seen {
             stored: Stored::read(secret.as_ref()),
             secret,
         }
+    }
+}
+
+/// Whether somebody else has written or deleted the Secret since it was seen.
+fn is_stale(seen: &Seen, error: &ApiError) -> bool {
+    match error.kind() {
+        Kind::Conflict => true,
+        // What is missing for a creation is the namespace or the owner.
+        Kind::NotFound => seen.secret.is_some(),
+        Kind::Forbidden | Kind::Invalid | Kind::Unavailable | Kind::Other => false,
     }
 }

@@ -233,6 +233,30 @@ async fn what_is_done_to_the_secret_is_undone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_secret_that_goes_while_it_is_put_right_comes_back() {
+    let api = FakeApi::default();
+    let replica = Replica::start(&api);
+    replica.readiness.ready().await;
+    let good = api.lock().secret.clone().unwrap().data;
+    api.edit(CA_PRIVATE_KEY, "nonsense");
+    api.delete();
+    api.until(|inner| {
+        inner
+            .secret
+            .as_ref()
+            .is_some_and(|secret| secret.data == good)
+    })
+    .await;
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert_eq!(replica.detail(), "");
+    let events = api.lock().events.clone();
+    assert!(
+        !events.contains(&"AuthoritySecretNotWritten".to_owned()),
+        "{events:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_secret_that_is_nonsense_at_the_start_waits_for_a_person() {
     let api = FakeApi::default();
     api.put(foreign());
