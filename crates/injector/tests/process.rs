@@ -165,6 +165,16 @@ fn an_unreadable_certificate_is_an_error_that_names_flag_and_file() {
 }
 
 #[test]
+fn a_cluster_that_cannot_be_found_is_an_error_that_says_where_it_was_looked_for() {
+    let dir = files();
+    let (code, stderr) = run(command()
+        .env("KUBECONFIG", "/nowhere/kubeconfig")
+        .env("INJECT_DIR", dir.path()));
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("/nowhere/kubeconfig"), "{stderr}");
+}
+
+#[test]
 fn help_and_version_are_answered() {
     for flag in ["--help", "--version"] {
         let output = command().arg(flag).output().unwrap();

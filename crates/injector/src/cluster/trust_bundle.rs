@@ -7,10 +7,14 @@
 mod config_map;
 mod ledger;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use contract::pod::ROOT_CERT_CONFIG_MAP;
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, Fuse},
+    stream::FuturesUnordered,
+};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api,
@@ -29,7 +33,7 @@ use self::{
 };
 use super::{
     Bundle, Context,
-    api::Kind,
+    api::{ApiError, Kind},
     namespaces::Space,
     watch::{LONGEST_PAUSE, Selection, Watch},
 };
@@ -43,6 +47,8 @@ pub struct Publisher {
     context: Context,
     bundle: Bundle,
     spaces: mpsc::Receiver<Event<Space>>,
+    /// On the way to know what every namespace is to have.
+    desire: Fuse<BoxFuture<'static, Result<Print, ApiError>>>,
     ledger: Ledger,
     writes: FuturesUnordered<BoxFuture<'static, Write>>,
     /// The API server is in trouble: no namespace is tried before.
@@ -66,6 +72,9 @@ impl Publisher {
     ) -> Self {
         Self {
             detail: context.readiness.detail("trust bundle"),
+            desire: desire(context.clone(), bundle.clone(), Duration::ZERO)
+                .boxed()
+                .fuse(),
             ledger: Ledger::default(),
             writes: FuturesUnordered::new(),
             paused_until: None,
@@ -87,36 +96,35 @@ impl Publisher {
             self.context.readiness.detail("trust bundle watch"),
             self.context.events.clone(),
         );
-        self.desire().await;
         loop {
             let wake = self.start_writes();
             tokio::select! {
                 Some(event) = self.spaces.recv() => self.ledger.spaces(event),
                 event = watch.next() => self.ledger.config_maps(found(event)),
-                () = changed(&mut self.bundle) => self.desire().await,
+                () = changed(&mut self.bundle) => self.begin_to_desire(Duration::ZERO),
+                desired = &mut self.desire => self.settle(desired),
                 Some(write) = self.writes.next() => self.record(write),
                 () = time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
         }
     }
 
-    /// Settles what every namespace is to have; waits until it is known.
-    async fn desire(&mut self) {
-        let mut backoff = DefaultBackoff::default();
-        loop {
-            let bundle = self.bundle.borrow_and_update().clone();
-            let owner = self.context.owner.reference().await;
-            match (bundle, owner) {
-                (Some(bundle), Ok(owner)) => {
-                    return self.ledger.desire(Print::wanted(&bundle, owner.as_ref()));
-                }
-                // The authority says what keeps it.
-                (None, _) => changed(&mut self.bundle).await,
-                (Some(_), Err(error)) => {
-                    self.failed(chain(&error).to_string());
-                    let wait = backoff.next().unwrap_or(LONGEST_PAUSE);
-                    time::sleep(wait.min(LONGEST_PAUSE)).await;
-                }
+    fn begin_to_desire(&mut self, wait: Duration) {
+        let desire = desire(self.context.clone(), self.bundle.clone(), wait);
+        self.desire = desire.boxed().fuse();
+    }
+
+    /// Takes note of what every namespace is to have.
+    fn settle(&mut self, desired: Result<Print, ApiError>) {
+        match desired {
+            Ok(print) => {
+                self.ledger.desire(print);
+                self.recovered();
+            }
+            Err(error) => {
+                self.failed(chain(&error).to_string());
+                let wait = self.pause.next().unwrap_or(LONGEST_PAUSE);
+                self.begin_to_desire(wait.min(LONGEST_PAUSE));
             }
         }
     }
@@ -152,9 +160,7 @@ impl Publisher {
                 self.metrics.written();
                 self.ledger.written(&write.name, print, now);
                 self.pause = DefaultBackoff::default();
-                if self.ledger.n_failing() == 0 {
-                    self.recovered();
-                }
+                self.recovered();
             }
             Outcome::Gone => self.ledger.gone(&write.name),
             Outcome::Again => self.ledger.again(&write.name, now),
@@ -192,10 +198,23 @@ impl Publisher {
     }
 
     fn recovered(&mut self) {
-        if self.fault.take().is_some() {
+        if self.ledger.n_failing() == 0 && self.fault.take().is_some() {
             info!("the trust bundle can be published again");
             self.detail.clear();
         }
+    }
+}
+
+/// What every namespace is to have, once the bundle and its owner are known.
+async fn desire(context: Context, mut bundle: Bundle, wait: Duration) -> Result<Print, ApiError> {
+    time::sleep(wait).await;
+    loop {
+        let known = bundle.borrow_and_update().clone();
+        if let Some(bundle) = known {
+            let owner = context.owner.reference().await?;
+            return Ok(Print::wanted(&bundle, owner.as_ref()));
+        }
+        changed(&mut bundle).await;
     }
 }
 
