@@ -1,6 +1,6 @@
 //! The mesh's roots in every namespace: ConfigMap `istio-ca-root-cert`, without which no injected pod can start.
 //!
-//! Run by `app` beside the authority, whose bundle it publishes. What there is and what is missing is in the [`Ledger`], which decides; the shell here
+//! Run by `app` beside the authority, whose bundle it publishes. What there is and what is missing is in the `Ledger`, which decides; the shell here
 //! feeds it with two watches (all namespaces by `namespaces`, all ConfigMaps of this one name) and performs what it asks for, a few at once.
 //! Memory grows by some hundred bytes per namespace, requests by one per namespace that needs one.
 
