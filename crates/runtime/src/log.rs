@@ -8,7 +8,7 @@ pub mod levels;
 use std::{any::Any, panic};
 
 use clap::{ArgAction, Args, builder::BoolishValueParser};
-use tracing::error;
+use tracing::{error, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer,
     filter::Targets,
@@ -69,6 +69,14 @@ struct IgnoredArgs {
     rotate_max_size: Option<i64>,
 }
 
+/// Libraries that say too much, whatever the flags ask for.
+const CAPPED: [(&str, LevelFilter); 2] = [
+    // It quotes answers of the API server that it cannot read, and those may hold keys.
+    ("kube_client::client", LevelFilter::OFF),
+    // It warns at every attempt; who watches says once what is wrong, and when it is over.
+    ("kube_runtime::watcher", LevelFilter::ERROR),
+];
+
 /// Why logging could not begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -83,7 +91,10 @@ pub enum LogError {
 /// # Errors
 /// [`LogError::AlreadySet`] on the second call.
 pub fn init(args: &LogArgs) -> Result<(), LogError> {
-    let filter = Targets::from(&args.output_level);
+    let mut filter = Targets::from(&args.output_level);
+    for (target, level) in CAPPED {
+        filter = filter.with_target(target, level);
+    }
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let lines = if args.as_json {
         lines
