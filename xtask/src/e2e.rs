@@ -134,7 +134,7 @@ fn build_tests() -> anyhow::Result<PathBuf> {
         "minimesh",
     ]))?;
     project::run(project::cargo().args(["test", "--locked", "--package", "e2e", "--no-run"]))?;
-    Ok(project::target_folder()?.join("release/minimesh"))
+    Ok(project::target_folder()?.join("debug/minimesh"))
 }
 
 /// What the steps on a running cluster share.

@@ -110,7 +110,8 @@ that cannot reach their control plane, so it is refused here.
 {{- $global := omit .Values.global "priorityClassName" "defaultPodDisruptionBudget" "networkPolicy" }}
 {{- $global = merge (dict "tag" (include "minimesh.tag" .) "istioNamespace" (include "minimesh.namespace" .)) $global }}
 {{- $webhook := pick .Values.sidecarInjectorWebhook "enableNamespacesByDefault" "reinvocationPolicy" "rewriteAppHTTPProbe" }}
-{{- dict "global" $global "sidecarInjectorWebhook" $webhook "revision" (include "minimesh.revision" .) | toYaml }}
+{{- /* The injector has its environment already; `minimesh kube-inject` reads the switches in it from here. */}}
+{{- dict "global" $global "sidecarInjectorWebhook" $webhook "revision" (include "minimesh.revision" .) "pilot" (pick .Values.pilot "env") | toYaml }}
 {{- end }}
 
 {{/* Key `mesh`: the shipped mesh configuration, this control plane's addresses, and over both what the values say. */}}

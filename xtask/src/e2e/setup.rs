@@ -113,8 +113,7 @@ fn tools(node_image: Option<&str>) -> anyhow::Result<()> {
     }
     if project::find_program("helm").is_none() {
         let package = format!("helm.sh/helm/v3/cmd/helm@{HELM_VERSION}");
-        let version = format!("-X helm.sh/helm/v3/internal/version.version={HELM_VERSION}");
-        Go::find_or_fetch()?.install(&package, bin, &version)?;
+        Go::find_or_fetch()?.install(&package, bin, &helm_stamp())?;
     }
     if project::find_program("kubectl").is_none() {
         let image = match node_image {
@@ -124,6 +123,14 @@ fn tools(node_image: Option<&str>) -> anyhow::Result<()> {
         kubectl_of(&image, &bin.join("kubectl"))?;
     }
     Ok(())
+}
+
+/// What a release of Helm knows of itself: its version, and the newest Kubernetes that it renders for without a cluster.
+fn helm_stamp() -> String {
+    let package = "helm.sh/helm/v3";
+    format!(
+        "-X {package}/internal/version.version={HELM_VERSION} -X {package}/pkg/chartutil.k8sVersionMajor=1 -X {package}/pkg/chartutil.k8sVersionMinor=34"
+    )
 }
 
 /// Takes `kubectl` out of a node image: the cluster's own version, and nothing to download.

@@ -95,7 +95,10 @@ fn templates_see_nothing_of_what_only_the_chart_reads() {
     let [_, values, _] = texts(&Install::default(), "");
     let values = yaml::parse("values", &values).unwrap();
     let keys: Vec<&String> = values.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["global", "revision", "sidecarInjectorWebhook"]);
+    assert_eq!(
+        keys,
+        ["global", "pilot", "revision", "sidecarInjectorWebhook"]
+    );
     for key in [
         "priorityClassName",
         "defaultPodDisruptionBudget",
