@@ -12,8 +12,8 @@ use tokio::{sync::Mutex, time::Instant};
 use super::api::{ApiError, call};
 
 /// For how long an answer is believed. A ClusterRole that was deleted and made again has another uid, and objects that name the old
-/// one are collected; asking again before long ends that.
-const FRESH: Duration = Duration::from_secs(30);
+/// one are collected; asking again before long ends that, and a burst of writes still asks only once.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// The owner; clones share what is known of it.
 #[derive(Clone)]

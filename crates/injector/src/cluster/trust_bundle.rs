@@ -158,6 +158,10 @@ impl Publisher {
             Outcome::Written(print) => {
                 debug!(namespace = &*write.name, "trust bundle written");
                 self.metrics.written();
+                if !self.ledger.desires(&print) {
+                    // The owner is another one than it was, which the others have to hear of too.
+                    self.begin_to_desire(Duration::ZERO);
+                }
                 self.ledger.written(&write.name, print, now);
                 self.pause = DefaultBackoff::default();
                 self.recovered();
@@ -168,9 +172,12 @@ impl Publisher {
                 self.metrics.failed();
                 // It is the same for every namespace, so none of them is the one to wait for.
                 if error.kind() == Kind::Unavailable || write.owner_unknown {
-                    let wait = self.pause.next().unwrap_or(LONGEST_PAUSE);
-                    self.paused_until = Some(now + wait.min(LONGEST_PAUSE));
                     self.ledger.untried(&write.name);
+                    // Those that were under way together count as one.
+                    if self.paused_until.is_none_or(|until| until <= now) {
+                        let wait = self.pause.next().unwrap_or(LONGEST_PAUSE);
+                        self.paused_until = Some(now + wait.min(LONGEST_PAUSE));
+                    }
                 } else {
                     self.ledger.failed(&write.name, now);
                 }

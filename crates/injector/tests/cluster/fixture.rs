@@ -51,12 +51,12 @@ pub(crate) fn installed() -> Api {
     }
     api.put("nodes", "", node("one", "v1.34.0"));
     api.put(WEBHOOKS, "", webhook());
-    api.put(
-        "clusterroles",
-        "",
-        json!({"metadata": {"name": "injector-istio-system"}}),
-    );
+    api.put("clusterroles", "", cluster_role());
     api
+}
+
+pub(crate) fn cluster_role() -> Value {
+    json!({"metadata": {"name": "injector-istio-system"}})
 }
 
 pub(crate) fn namespace(name: &str) -> Value {

@@ -1,6 +1,6 @@
 //! What the injector does in a cluster where nothing goes wrong.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use http::Method;
 use injector::{
@@ -8,11 +8,11 @@ use injector::{
     files::Source,
     webhook::tls::{CERT_FLAG, KEY_FLAG},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fixture::{
-    ROOT_CERT, Replica, SYSTEM, WEBHOOK, WEBHOOKS, build, bundle_in, ca_bundles, config, installed,
-    mounted, namespace, node, reasons, until,
+    ROOT_CERT, Replica, SYSTEM, WEBHOOK, WEBHOOKS, build, bundle_in, ca_bundles, cluster_role,
+    config, installed, mounted, namespace, node, reasons, until,
 };
 
 #[tokio::test]
@@ -134,10 +134,48 @@ async fn two_replicas_agree_without_fighting() {
     };
     let before = writes();
     // Long enough for several rounds of a quarrel.
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(writes(), before);
     first.stop().await;
     second.stop().await;
+}
+
+#[tokio::test]
+async fn a_chart_that_was_removed_and_installed_again_owns_everything_anew() {
+    let api = installed();
+    let replica = Replica::start(&api).await;
+    replica.well().await;
+    until("it is published", || api.list("configmaps").len() == 3).await;
+    // What the garbage collector does once the owner is gone.
+    api.delete("clusterroles", "", "injector-istio-system");
+    for space in ["default", "kube-system", SYSTEM] {
+        api.delete("configmaps", space, ROOT_CERT);
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    api.put("clusterroles", "", cluster_role());
+    for space in ["default", "kube-system", SYSTEM] {
+        api.delete("configmaps", space, ROOT_CERT);
+    }
+    let role = api
+        .get("clusterroles", "", "injector-istio-system")
+        .unwrap();
+    until("the new one owns them", || {
+        let owned = |object: &Value| {
+            object["metadata"]["ownerReferences"][0]["uid"] == role["metadata"]["uid"]
+        };
+        let objects = api.list("configmaps");
+        objects.len() == 3 && objects.iter().all(owned)
+    })
+    .await;
+    replica.well().await;
+    // Nothing is left to be done, so nothing is done.
+    let requests = || api.count(&Method::GET, "configmaps") + api.count(&Method::PUT, "configmaps");
+    let metrics = replica.page("/metrics").await;
+    assert!(metrics.contains("trust_bundle_pending 0\n"), "{metrics}");
+    let before = requests();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(requests(), before);
+    replica.stop().await;
 }
 
 #[tokio::test]
@@ -151,11 +189,11 @@ async fn native_sidecars_follow_the_nodes() {
     assert!(replica.injected(&roots).await.contains(native));
     api.put("nodes", "", node("two", "v1.30.0"));
     while replica.injected(&roots).await.contains(native) {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     api.delete("nodes", "", "two");
     while !replica.injected(&roots).await.contains(native) {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     replica.stop().await;
 }

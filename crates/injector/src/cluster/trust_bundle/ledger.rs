@@ -160,6 +160,11 @@ impl Ledger {
         self.review_all();
     }
 
+    /// Whether this is what every namespace is to have.
+    pub(super) fn desires(&self, print: &Print) -> bool {
+        self.wanted.as_ref() == Some(print)
+    }
+
     /// A namespace came, changed or went; its value is whether it can be written to.
     pub(super) fn spaces(&mut self, event: Event<Space>) {
         let event = map(event, |space| {
