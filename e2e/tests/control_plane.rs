@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use contract::{
-    control_plane::{CONFIG_KEY, NAMESPACE, ROOT_CERT_KEY},
+    control_plane::{CONFIG_KEY, NAMESPACE, ROOT_CERT_KEY, SIDECAR_INJECTOR},
     pod::{PROXY_CONTAINER, ROOT_CERT_CONFIG_MAP},
 };
 use e2e::{
@@ -128,7 +128,7 @@ fn without_the_injector_the_mesh_goes_on_and_takes_no_new_pods() {
 
         let scaled = Scaled::to_zero()?;
         let nginx = Manifest::read("nginx.yaml")?;
-        wait_until_refused(&inside, &nginx)?;
+        is_refused(&inside, &nginx)?;
         outside.apply(&nginx)?;
         outside.pod("nginx").wait_ready()?;
         client
@@ -139,7 +139,11 @@ fn without_the_injector_the_mesh_goes_on_and_takes_no_new_pods() {
         inside.apply(&Manifest::read("rolling.yaml")?)?;
         wait_until_reported(&inside)?;
         scaled.restore()?;
-        inside.apply(&nginx)?;
+        // The nodes learn of the new addresses in their own time.
+        wait_for("a pod to be taken again", RELOAD, || {
+            let outcome = inside.try_create(&nginx)?;
+            Ok(Progress::when(outcome.success, || outcome.stderr.clone()))
+        })?;
         let started = inside.pod("nginx").wait_ready()?;
         ensure!(has_sidecar(&started), "the pod has no sidecar");
         inside.run(&["rollout", "status", "deployment/rolling", "--timeout=120s"])?;
@@ -150,20 +154,19 @@ fn without_the_injector_the_mesh_goes_on_and_takes_no_new_pods() {
     });
 }
 
-fn wait_until_refused(namespace: &Namespace, manifest: &Manifest) -> anyhow::Result<()> {
-    // Until the Service has no endpoint any more, the API server may still try one.
-    wait_for("a pod to be refused", RELOAD, || {
-        let outcome = namespace.try_create(manifest)?;
-        let names_the_cause = [
-            "failed calling webhook",
-            "sidecar-injector",
-            "no endpoints available",
-        ]
-        .into_iter()
-        .all(|part| outcome.stderr.contains(part));
-        ensure!(!outcome.success, "a pod was created without the injector");
-        Ok(Progress::when(names_the_cause, || outcome.stderr.clone()))
-    })
+/// A refusal must tell which webhook of which Service did not answer; how exactly depends on how far the network has got.
+fn is_refused(namespace: &Namespace, manifest: &Manifest) -> anyhow::Result<()> {
+    let outcome = namespace.try_create(manifest)?;
+    ensure!(!outcome.success, "a pod was created without the injector");
+    let service = format!("{SIDECAR_INJECTOR}.{NAMESPACE}.svc");
+    for cause in ["failed calling webhook", &service] {
+        ensure!(
+            outcome.stderr.contains(cause),
+            "the refusal does not say {cause:?}: {}",
+            outcome.stderr
+        );
+    }
+    Ok(())
 }
 
 /// Waits until the Deployment says that its pods are refused.
