@@ -5,7 +5,10 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::ensure;
-use contract::control_plane::NAMESPACE;
+use contract::{
+    control_plane::{CA_SECRET, ISTIOD, NAMESPACE, SIDECAR_INJECTOR},
+    pod::ROOT_CERT_CONFIG_MAP,
+};
 use e2e::{
     Injection, Manifest, Progress, control_plane,
     environment::{environment, root},
@@ -54,6 +57,15 @@ fn an_upgrade_changes_values_and_an_uninstallation_leaves_nothing() {
             ))
         })?;
 
+        // What is not found now would not be missed afterwards.
+        let installed = left_behind()?.join("\n");
+        for name in [CA_SECRET, ROOT_CERT_CONFIG_MAP, SIDECAR_INJECTOR, ISTIOD] {
+            ensure!(
+                installed.contains(name),
+                "found no {name} among\n{installed}"
+            );
+        }
+
         // A pod that is there outlives the mesh's control plane.
         namespace.apply(&nginx)?;
         namespace.pod("nginx").wait_ready()?;
@@ -75,7 +87,7 @@ fn an_upgrade_changes_values_and_an_uninstallation_leaves_nothing() {
             "the running pod is {}",
             pod["status"]
         );
-        let created = namespace.dry_run(&nginx.text())?;
+        let created = namespace.dry_run(&nginx.named("another").text())?;
         let n_containers = created["spec"]["containers"].as_array().map_or(0, Vec::len);
         ensure!(
             n_containers == 1 && created["spec"]["initContainers"].is_null(),
