@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use contract::{
     control_plane::{CONFIG_KEY, NAMESPACE, ROOT_CERT_KEY, SIDECAR_INJECTOR},
     pod::{PROXY_CONTAINER, ROOT_CERT_CONFIG_MAP},
+    ports,
 };
 use e2e::{
     Injection, Manifest, Namespace, Pod, Progress,
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 const RELOAD: Duration = Duration::from_secs(60);
 /// Where a label is added in the shipped template.
 const LABELS: &str = "    metadata:\n      labels:\n";
+const LOADS: &str = "minimesh_injector_files_loads_total";
 const REFUSED: &str = "minimesh_injector_files_refused";
 
 #[test]
@@ -31,56 +33,68 @@ fn an_edited_template_reaches_the_next_pod_and_a_broken_one_is_refused() {
         ensure!(!injectors.is_empty(), "no injector runs");
         let configuration = Configuration::of_templates(CONFIG_KEY)?;
 
+        let accepted = counts(&injectors, "accepted")?;
         configuration.replace(LABELS, &format!("{LABELS}        e2e: edited\n"))?;
-        wait_for_label(&namespace, &injectors, Some("edited"))?;
+        wait_for_more(&injectors, "accepted", &accepted)?;
+        assert_eq!(created_label(&namespace)?.as_deref(), Some("edited"));
 
+        let refused = counts(&injectors, "refused")?;
         configuration.replace(LABELS, &format!("{LABELS}        e2e: {{{{ broken\n"))?;
+        wait_for_more(&injectors, "refused", &refused)?;
         for injector in &injectors {
-            wait_for_refusal(injector, true)?;
-            let ready = injector.page(contract::ports::MONITORING, control_plane::READY)?;
+            ensure!(is_refused_by(injector)?, "{injector} shows no refusal");
+            let ready = injector.page(ports::MONITORING, control_plane::READY)?;
             ensure!(
                 ready.contains("refused"),
                 "{injector} does not say that it refused its configuration: {ready}"
             );
             wait_for_event(injector)?;
         }
-        ensure!(
-            created_label(&namespace)?.as_deref() == Some("edited"),
-            "the last good template is not in use"
+        let label = created_label(&namespace)?;
+        assert_eq!(
+            label.as_deref(),
+            Some("edited"),
+            "not the last good template"
         );
 
+        // The next one is right again, and different from the one in use.
+        let accepted = counts(&injectors, "accepted")?;
         configuration.restore()?;
-        wait_for_label(&namespace, &injectors, None)?;
+        wait_for_more(&injectors, "accepted", &accepted)?;
+        assert_eq!(created_label(&namespace)?, None);
         for injector in &injectors {
-            wait_for_refusal(injector, false)?;
+            ensure!(
+                !is_refused_by(injector)?,
+                "{injector} still shows a refusal"
+            );
         }
-        ensure!(
-            control_plane::pods()? == injectors,
-            "the injectors were restarted"
-        );
+        let now = control_plane::pods()?;
+        ensure!(now == injectors, "the injectors were restarted: {now:?}");
         Ok(())
     });
 }
 
-/// The replicas reload one after the other, and any of them may be asked, so it takes several right answers in a row.
-fn wait_for_label(
-    namespace: &Namespace,
-    injectors: &[Pod],
-    expected: Option<&str>,
-) -> anyhow::Result<()> {
-    let what = format!("new pods with the label e2e: {expected:?}");
-    let mut n_right = 0;
+/// How often each injector has loaded its configuration with this result.
+fn counts(injectors: &[Pod], result: &str) -> anyhow::Result<Vec<f64>> {
+    let labels = [("files", "configuration"), ("result", result)];
+    let count = |injector| Ok(control_plane::metrics(injector)?.sum(LOADS, &labels));
+    injectors.iter().map(count).collect()
+}
+
+/// Waits until every injector has loaded its configuration with this result once more; any of them may be asked about the next pod.
+fn wait_for_more(injectors: &[Pod], result: &str, before: &[f64]) -> anyhow::Result<()> {
+    let what = format!("every injector to have {result} the new configuration");
     wait_for(&what, RELOAD, || {
-        let label = created_label(namespace)?;
-        n_right = if label.as_deref() == expected {
-            n_right + 1
-        } else {
-            0
-        };
-        Ok(Progress::when(n_right > 4 * injectors.len(), || {
-            format!("{label:?}")
+        let now = counts(injectors, result)?;
+        let all = now.iter().zip(before).all(|(now, before)| now > before);
+        Ok(Progress::when(all, || {
+            format!("{now:?}, before {before:?}")
         }))
     })
+}
+
+fn is_refused_by(injector: &Pod) -> anyhow::Result<bool> {
+    Ok(control_plane::metrics(injector)?.sum(REFUSED, &[]) > 0.0)
 }
 
 /// The label that the template gives a pod which is created now.
@@ -90,17 +104,6 @@ fn created_label(namespace: &Namespace) -> anyhow::Result<Option<String>> {
     Ok(created["metadata"]["labels"]["e2e"]
         .as_str()
         .map(str::to_owned))
-}
-
-fn wait_for_refusal(injector: &Pod, expected: bool) -> anyhow::Result<()> {
-    let what = format!("{REFUSED} of {injector} to be {expected}");
-    wait_for(&what, RELOAD, || {
-        let metrics = control_plane::metrics(injector)?;
-        let is_refused = metrics.sum(REFUSED, &[]) > 0.0;
-        Ok(Progress::when(is_refused == expected, || {
-            metrics.shown("minimesh_injector_files")
-        }))
-    })
 }
 
 fn wait_for_event(injector: &Pod) -> anyhow::Result<()> {

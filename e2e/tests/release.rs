@@ -28,25 +28,10 @@ const OURS_IN_SYSTEM: [&str; 2] = ["injector", "istio"];
 fn an_upgrade_changes_values_and_an_uninstallation_leaves_nothing() {
     scenario("release", |scene| {
         let namespace = scene.namespace(Injection::Enabled)?;
-        let chart = root()
-            .join("charts/minimesh")
-            .to_string_lossy()
-            .into_owned();
-        helm(&[
-            "upgrade",
-            RELEASE,
-            &chart,
-            "-n",
-            NAMESPACE,
-            "--reuse-values",
-            "--set",
+        upgrade(&[
             "global.proxy.logLevel=info",
-            "--set-string",
             "pilot.podAnnotations.e2e=upgraded",
-            "--wait",
-            "--timeout=120s",
         ])?;
-        control_plane::wait_rolled_out()?;
         let nginx = Manifest::read("nginx.yaml")?;
         wait_for("the new value in a new pod", COLLECTION, || {
             let created = namespace.dry_run(&nginx.text())?;
@@ -96,6 +81,26 @@ fn an_upgrade_changes_values_and_an_uninstallation_leaves_nothing() {
         );
         Ok(())
     });
+}
+
+/// Upgrades the release to these values over those that it has, and waits for the control plane.
+fn upgrade(values: &[&str]) -> anyhow::Result<()> {
+    let chart = root()
+        .join("charts/minimesh")
+        .to_string_lossy()
+        .into_owned();
+    let mut args = vec![
+        "upgrade",
+        RELEASE,
+        &chart,
+        "-n",
+        NAMESPACE,
+        "--reuse-values",
+    ];
+    args.extend(values.iter().flat_map(|value| ["--set", value]));
+    args.extend(["--wait", "--timeout=120s"]);
+    helm(&args)?;
+    control_plane::wait_rolled_out()
 }
 
 /// `KIND NAMESPACE/NAME` of every object of ours that is still there, whatever its kind.

@@ -1,6 +1,6 @@
 //! Without a working sidecar a pod has no traffic: none passes by unseen.
 
-use std::time::Duration;
+use std::{panic::resume_unwind, thread, time::Duration};
 
 use anyhow::{bail, ensure};
 use contract::pod;
@@ -16,6 +16,14 @@ struct Pair {
     stranger: Pod,
     member_url: String,
     stranger_url: String,
+}
+
+/// One way through the sidecar.
+struct Direction<'a> {
+    name: &'static str,
+    from: &'a Pod,
+    to: &'a Pod,
+    url: &'a str,
 }
 
 /// What a sidecar may take to be back: the kubelet's back-off, and a start.
@@ -58,6 +66,7 @@ fn nothing_passes_by(sidecar: Sidecar) {
             pair.both_directions_work("thawed")?;
 
             pair.both_directions_fail_while_dead()?;
+            pair.member.wait_ready()?;
             pair.both_directions_work("restarted")
         },
     );
@@ -91,27 +100,71 @@ fn is_backed_off(pod: &Pod) -> anyhow::Result<bool> {
 // === impl Pair ===
 
 impl Pair {
-    fn directions(&self) -> [(&'static str, &Pod, &Pod, &str); 2] {
+    fn directions(&self) -> [Direction<'_>; 2] {
         [
-            ("in", &self.stranger, &self.member, &self.member_url),
-            ("out", &self.member, &self.stranger, &self.stranger_url),
+            Direction {
+                name: "in",
+                from: &self.stranger,
+                to: &self.member,
+                url: &self.member_url,
+            },
+            Direction {
+                name: "out",
+                from: &self.member,
+                to: &self.stranger,
+                url: &self.stranger_url,
+            },
         ]
     }
 
+    /// Tries both directions at the same time, because what is to be seen may not last.
+    fn both(
+        &self,
+        when: &str,
+        one: impl Fn(&Direction<'_>, &str) -> anyhow::Result<()> + Sync,
+    ) -> anyhow::Result<()> {
+        let one = &one;
+        thread::scope(|scope| {
+            let tries: Vec<_> = self
+                .directions()
+                .into_iter()
+                .map(|direction| {
+                    let path = format!("/{when}-{}", direction.name);
+                    scope.spawn(move || one(&direction, &path))
+                })
+                .collect();
+            tries.into_iter().try_for_each(|one| match one.join() {
+                Ok(result) => result,
+                Err(panic) => resume_unwind(panic),
+            })
+        })
+    }
+
     fn both_directions_work(&self, when: &str) -> anyhow::Result<()> {
-        for (direction, from, to, url) in self.directions() {
-            let path = format!("/{when}-{direction}");
+        self.both(when, |Direction { from, to, url, .. }, path| {
             let what = format!("{path} from {from} to arrive at {to}");
             wait_for(&what, RECOVERY, || {
-                let outcome = ask(from, url, &path)?;
+                let outcome = ask(from, url, path)?;
                 Ok(Progress::when(outcome.success, || outcome.stderr.clone()))
             })?;
             ensure!(
-                has_seen(to, &path)?,
+                has_seen(to, path)?,
                 "{path} worked, but {to} has not seen it"
             );
-        }
-        Ok(())
+            Ok(())
+        })
+    }
+
+    fn both_directions_fail(&self, when: &str) -> anyhow::Result<()> {
+        self.both(when, |Direction { from, to, url, .. }, path| {
+            let outcome = ask(from, url, path)?;
+            ensure!(
+                !outcome.success && outcome.stderr.contains("curl"),
+                "{path} from {from} should have failed in curl, saw {outcome:?}"
+            );
+            ensure!(!has_seen(to, path)?, "{path} failed, but {to} has seen it");
+            Ok(())
+        })
     }
 
     /// On a busy machine the kubelet may have started the sidecar again before both directions were tried. What was seen then says
@@ -128,19 +181,6 @@ impl Pair {
             "the sidecar of {} was never dead for long enough",
             self.member
         )
-    }
-
-    fn both_directions_fail(&self, when: &str) -> anyhow::Result<()> {
-        for (direction, from, to, url) in self.directions() {
-            let path = format!("/{when}-{direction}");
-            let outcome = ask(from, url, &path)?;
-            ensure!(
-                !outcome.success && outcome.stderr.contains("curl"),
-                "{path} from {from} should have failed in curl, saw {outcome:?}"
-            );
-            ensure!(!has_seen(to, &path)?, "{path} failed, but {to} has seen it");
-        }
-        Ok(())
     }
 }
 
