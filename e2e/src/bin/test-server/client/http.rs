@@ -25,7 +25,7 @@ use crate::{duration, report::Report, target::Target};
 /// Flags of `test-server get`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
-    /// What to ask for, http://HOST[:PORT][/PATH].
+    /// What to ask for: `http://HOST:PORT/PATH`, without port and path 80 and `/`.
     url: String,
     /// How many requests to send.
     #[arg(
@@ -46,7 +46,7 @@ pub(crate) struct GetArgs {
 /// Flags of `test-server load`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoadArgs {
-    /// What to ask for, http://HOST[:PORT][/PATH].
+    /// What to ask for: `http://HOST:PORT/PATH`, without port and path 80 and `/`.
     url: String,
     /// Open a connection for each request.
     #[arg(long)]

@@ -14,7 +14,7 @@ use crate::{duration, report::Report, target::Target};
 /// Flags of `test-server websocket`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where the echo is, ws://HOST[:PORT][/PATH].
+    /// Where the echo is: `ws://HOST:PORT/PATH`, without port and path 80 and `/`.
     url: String,
     /// How many messages to send.
     #[arg(
