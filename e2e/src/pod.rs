@@ -25,6 +25,8 @@ pub struct Pod {
 
 /// How long a pod may take from creation to readiness, on a busy machine.
 pub const START: Duration = Duration::from_secs(90);
+/// How often a program is run whose output may be lost.
+const READS: usize = 3;
 /// What counting and writing may take after an answer has arrived.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -147,6 +149,25 @@ impl Pod {
             .into_stdout(|| format!("in container {container} of {self}: {}", program.join(" ")))
     }
 
+    /// Standard output of a program that prints something and may run twice.
+    ///
+    /// Now and then the container runtime loses the output of a program that has ended well; then it is asked again.
+    ///
+    /// # Errors
+    /// It fails, or prints nothing time after time.
+    pub fn read(&self, container: &str, program: &[&str]) -> anyhow::Result<String> {
+        for _ in 0..READS {
+            let output = self.exec(container, program)?;
+            if !output.is_empty() {
+                return Ok(output);
+            }
+        }
+        bail!(
+            "in container {container} of {self}: {} printed nothing, {READS} times",
+            program.join(" ")
+        )
+    }
+
     /// Runs a program in a container where failing is what the test wants to see.
     ///
     /// # Errors
@@ -157,10 +178,19 @@ impl Pod {
 
     /// Runs a client of the test server in container `client`, whose exit code the report replaces.
     ///
+    /// It runs again where its report was lost, as in [`Pod::read`].
+    ///
     /// # Errors
     /// It prints no report.
     pub fn report(&self, args: &[&str]) -> anyhow::Result<Report> {
-        let outcome = self.try_exec("client", &[&["test-server"], args].concat())?;
+        let program = [&["test-server"], args].concat();
+        let mut outcome = self.try_exec("client", &program)?;
+        for _ in 1..READS {
+            if !outcome.success || !outcome.stdout.is_empty() {
+                break;
+            }
+            outcome = self.try_exec("client", &program)?;
+        }
         Report::parse(&outcome.stdout).with_context(|| {
             format!(
                 "in {self}: test-server {}: {}",

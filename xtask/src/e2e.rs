@@ -116,6 +116,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         minimesh,
         output: &output,
         filter: args.filter.as_deref(),
+        keep: args.keep,
     };
     run.install()?;
     clock.lap("chart installed");
@@ -144,6 +145,7 @@ struct Run<'a> {
     minimesh: PathBuf,
     output: &'a Path,
     filter: Option<&'a str>,
+    keep: bool,
 }
 
 // === impl Run ===
@@ -215,6 +217,9 @@ impl Run<'_> {
             .env("E2E_HELM", &self.tools.helm)
             .env("E2E_KUBECTL", &self.tools.kubectl)
             .env("E2E_DOCKER", &self.tools.docker);
+        if self.keep {
+            command.env("E2E_KEEP", "1");
+        }
         // The tests wait for the cluster far more than they compute.
         let n_threads = if stage.in_parallel { "8" } else { "1" };
         command.args(["--test-threads", n_threads]);

@@ -41,7 +41,7 @@ fn traffic_with_pods_outside_of_the_mesh_is_captured_and_the_cluster_stays_reach
         );
 
         let name = "kubernetes.default.svc.cluster.local";
-        let found = member.exec("shell", &["getent", "hosts", name])?;
+        let found = member.read("shell", &["getent", "hosts", name])?;
         let service = e2e::kubectl::get(&["-n", "default", "service", "kubernetes"])?;
         let address = service["spec"]["clusterIP"].as_str().unwrap_or_default();
         ensure!(
@@ -51,7 +51,7 @@ fn traffic_with_pods_outside_of_the_mesh_is_captured_and_the_cluster_stays_reach
 
         let ask = "cd /var/run/secrets/kubernetes.io/serviceaccount && \
                    curl -sS --cacert ca.crt -H \"Authorization: Bearer $(cat token)\" https://kubernetes.default.svc/version";
-        let version = member.exec("shell", &["sh", "-c", ask])?;
+        let version = member.read("shell", &["sh", "-c", ask])?;
         ensure!(
             version.contains("gitVersion"),
             "the API server told {member}: {version}"

@@ -152,8 +152,9 @@ fn a_large_body_arrives_unchanged_in_both_directions(
     client: &Pod,
     server: &Pod,
 ) -> anyhow::Result<()> {
-    let make = "head -c 104857600 /dev/urandom >/tmp/large && sha256sum </tmp/large";
-    let sent = client.exec("shell", &["sh", "-c", make])?;
+    let make = "head -c 104857600 /dev/urandom >/tmp/large";
+    client.exec("shell", &["sh", "-c", make])?;
+    let sent = client.read("shell", &["sh", "-c", "sha256sum </tmp/large"])?;
     let upload = [
         "curl",
         "-sSf",
@@ -162,10 +163,10 @@ fn a_large_body_arrives_unchanged_in_both_directions(
         "http://server/files/large",
     ];
     client.exec("shell", &upload)?;
-    let stored = server.exec("nginx", &["sh", "-c", "sha256sum </data/files/large"])?;
+    let stored = server.read("nginx", &["sh", "-c", "sha256sum </data/files/large"])?;
     assert_eq!(stored, sent, "hash of the body that {server} got");
     let download = "curl -sSf http://server/files/large | sha256sum";
-    let received = client.exec("shell", &["sh", "-c", download])?;
+    let received = client.read("shell", &["sh", "-c", download])?;
     assert_eq!(received, sent, "hash of the body that {client} got back");
     Ok(())
 }

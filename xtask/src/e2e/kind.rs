@@ -14,8 +14,9 @@ use serde_json::json;
 use super::{IpFamily, setup::Tools};
 use crate::project;
 
-/// A cluster that was left behind has this name too, and is replaced.
-const NAME: &str = "minimesh-e2e";
+/// A cluster that was left behind has this name too, and is replaced. Objects of nodes have it in theirs, so the project's is not part of it:
+/// what bears that has to be gone at the end.
+const NAME: &str = "mesh-e2e";
 
 /// The shape of a cluster.
 pub(crate) struct Shape {
