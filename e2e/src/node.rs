@@ -87,6 +87,16 @@ impl Process {
         Ok(Frozen { process: self })
     }
 
+    /// Whether anything in the network namespace of the process listens on this TCP port.
+    ///
+    /// # Errors
+    /// There is no such process any more.
+    pub fn is_port_open(&self, port: u16) -> anyhow::Result<bool> {
+        let file = |name: &str| format!("/proc/{}/net/{name}", self.id);
+        let sockets = on_node(&self.node, &["cat", &file("tcp"), &file("tcp6")])?;
+        Ok(lists_listener(&sockets, port))
+    }
+
     /// Standard output of a program in the network namespace of the process.
     ///
     /// # Errors
@@ -117,8 +127,36 @@ impl Drop for Frozen {
     }
 }
 
+/// Reads the kernel's table of sockets: `SLOT: LOCAL:PORT REMOTE:PORT STATE …`, in hexadecimal.
+fn lists_listener(sockets: &str, port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    let port = format!(":{port:04X}");
+    sockets.lines().any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let local = fields.next().unwrap_or_default();
+        local.ends_with(&port) && fields.nth(1) == Some(LISTEN)
+    })
+}
+
 fn on_node(node: &str, program: &[&str]) -> anyhow::Result<String> {
     let mut command = Command::new(&environment().docker);
     command.args(["exec", node]).args(program);
     kubectl::finish(command, None)?.into_stdout(|| format!("on node {node}: {}", program.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listening_sockets_of_the_port_count() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue
+   0: 00000000:3A9E 00000000:0000 0A 00000000:00000000 00:00000000
+   1: 0100007F:1F90 0100007F:A0DE 01 00000000:00000000 00:00000000
+";
+        assert!(lists_listener(table, 15006));
+        for port in [8080, 15001, 0] {
+            assert!(!lists_listener(table, port), "{port}");
+        }
+    }
 }

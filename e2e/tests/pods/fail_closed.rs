@@ -3,7 +3,7 @@
 use std::{panic::resume_unwind, thread, time::Duration};
 
 use anyhow::{bail, ensure};
-use contract::pod;
+use contract::{pod, ports};
 use e2e::{
     Injection, Manifest, Pod, Progress, kubectl::Outcome, node::Process, scenario, wait_for,
 };
@@ -77,7 +77,7 @@ fn kill_until_the_kubelet_backs_off(pod: &Pod) -> anyhow::Result<()> {
     let limit = Duration::from_secs(60);
     let what = format!("the sidecar of {pod} to stay dead");
     wait_for(&what, limit, || {
-        if is_backed_off(pod)? {
+        if is_dead(pod)? && is_backed_off(pod)? {
             return Ok(Progress::Done(()));
         }
         if let Ok(process) = Process::sidecar(pod) {
@@ -86,6 +86,12 @@ fn kill_until_the_kubelet_backs_off(pod: &Pod) -> anyhow::Result<()> {
         }
         Ok(Progress::Waiting("it runs again".to_owned()))
     })
+}
+
+/// What the API server says of a container may be old by seconds, what the kernel says is not.
+fn is_dead(pod: &Pod) -> anyhow::Result<bool> {
+    let application = Process::of_container(pod, "client")?;
+    Ok(!application.is_port_open(ports::INBOUND)?)
 }
 
 fn is_backed_off(pod: &Pod) -> anyhow::Result<bool> {
@@ -173,7 +179,7 @@ impl Pair {
         for attempt in ["dead", "dead-again", "dead-once-more"] {
             kill_until_the_kubelet_backs_off(&self.member)?;
             let result = self.both_directions_fail(attempt);
-            if is_backed_off(&self.member)? {
+            if is_dead(&self.member)? {
                 return result;
             }
         }
