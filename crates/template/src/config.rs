@@ -22,7 +22,7 @@ use crate::{
     gotemplate::{ParseError, Template},
     options::Options,
     proxy_config::{self, ProxyConfigError},
-    selector, yaml,
+    selector, validate, yaml,
 };
 
 /// A text of the configuration and what errors call it: a path, or a ConfigMap's key.
@@ -143,11 +143,12 @@ impl Config {
     /// The first thing that is wrong, with the text's name, and line and column where it has one. Whoever holds a good configuration keeps it.
     pub fn load(sources: &Sources<'_>, options: Options) -> Result<Self, ConfigError> {
         let mesh = Mesh::read(sources.mesh)?;
-        let values = match yaml::parse(sources.values.name, sources.values.text)? {
+        let mut values = match yaml::parse(sources.values.name, sources.values.text)? {
             Value::Null => Value::Object(serde_json::Map::new()),
             map @ Value::Object(_) => map,
             _ => return Err(sources.values.wrong("the text", "a map")),
         };
+        read_switch(&mut values);
         let compiled = injection::read(sources.config, values, mesh)?;
         Ok(Self {
             compiled: Arc::new(compiled),
@@ -234,5 +235,17 @@ impl Text<'_> {
             key: key.into(),
             expected,
         }
+    }
+}
+
+/// Makes a boolean of a switch in the control plane's environment, where everything is text.
+///
+/// Istio's templates compare it with a boolean, which fails on a text: each pod would be denied.
+fn read_switch(values: &mut Value) {
+    let switch = values.pointer_mut("/pilot/env/ENABLE_CLUSTER_TRUST_BUNDLE_API");
+    if let Some(switch) = switch
+        && let Some(text) = switch.as_str()
+    {
+        *switch = Value::Bool(validate::boolean(text) == Some(true));
     }
 }

@@ -117,6 +117,9 @@ pub enum FunctionError {
     /// `fail`: the template refuses the data.
     #[error("{0}")]
     Failed(String),
+    /// `render` of a text with actions: what data says is never read as a template.
+    #[error("the text has actions, which are not executed; write them into the template")]
+    Actions,
     /// A limit was reached.
     #[error("{0}")]
     Limit(Limit),
@@ -223,6 +226,11 @@ impl Functions {
     /// All functions that injection templates may call.
     pub fn injection() -> Self {
         Self::go().with(sprig::FUNCTIONS).with(istio::FUNCTIONS)
+    }
+
+    /// All functions that injection templates of the first format may call.
+    pub fn first_injection() -> Self {
+        Self::injection().with(istio::FIRST_FUNCTIONS)
     }
 
     /// Adds functions; one that has the name of a known one takes its place.

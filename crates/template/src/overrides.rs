@@ -8,7 +8,7 @@ use contract::pod::{INIT_CONTAINER, PROXY_CONTAINER, VALIDATION_CONTAINER};
 use serde_json::{Map, Value};
 
 use crate::{
-    merge,
+    kubernetes, merge,
     pod::{self, List},
     record::{Overrides, Status},
 };
@@ -79,11 +79,11 @@ pub(crate) fn reapply(
         for container in pod::containers(template_pod, list) {
             let name = pod::name(container);
             let overlay = match saved.get(name) {
-                Some(overlay) => overlay.clone(),
+                Some(overlay) => without_empty_resources(overlay),
                 None if status.is_some_and(|status| status.names(name)) => continue,
                 None => match pod::find(original, name).and_then(Value::as_object) {
                     Some(own) => {
-                        let overlay = without_auto_image(own);
+                        let overlay = as_written_by_type(own);
                         saved.save(list, overlay.clone());
                         is_new = true;
                         overlay
@@ -102,15 +102,38 @@ pub(crate) fn reapply(
     (saved, is_new)
 }
 
-fn without_auto_image(container: &Map<String, Value>) -> Map<String, Value> {
-    let mut overlay = container.clone();
-    if matches!(
-        overlay.get("image").and_then(Value::as_str),
-        Some(AUTO_IMAGE | "")
-    ) {
+/// The author's container as Kubernetes' type writes it, without an image that stands for the template's.
+///
+/// A zero that its author wrote is not a wish: through the API server it would not be there either.
+fn as_written_by_type(container: &Map<String, Value>) -> Map<String, Value> {
+    let mut overlay = Value::Object(container.clone());
+    kubernetes::tidy(&mut overlay);
+    let overlay = pod::as_map(&mut overlay);
+    if overlay.get("image").and_then(Value::as_str) == Some(AUTO_IMAGE) {
         overlay.remove("image");
     }
+    std::mem::take(overlay)
+}
+
+/// A recorded container without `resources: {}`, which the record has whether the author wrote it or not.
+fn without_empty_resources(container: &Map<String, Value>) -> Map<String, Value> {
+    let mut overlay = container.clone();
+    overlay.retain(|field, value| {
+        field != "resources" || value.as_object().is_none_or(|fields| !fields.is_empty())
+    });
     overlay
+}
+
+/// Writes the containers that the templates have a part in as Kubernetes' type does; the author's others are left as they are.
+pub(crate) fn tidy(merged: &mut Value, template_pod: &Value) {
+    for list in List::BOTH {
+        let is_given =
+            |container: &Value| pod::position(template_pod, list, pod::name(container)).is_some();
+        let containers = pod::containers_mut(merged, list).into_iter().flatten();
+        containers
+            .filter(|container| is_given(container))
+            .for_each(kubernetes::tidy);
+    }
 }
 
 /// Tells the init container which user the sidecar runs as, where the author chose one: its traffic is what passes uncaptured.

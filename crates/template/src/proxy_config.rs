@@ -37,6 +37,8 @@ enum Kind {
     Port,
     Address,
     Duration,
+    /// A duration as Go writes it. The field went before there was a stricter form.
+    GoDuration,
     InterceptionMode,
     AuthenticationPolicy,
     Texts,
@@ -68,7 +70,7 @@ const FIELDS: &[(&str, Kind)] = &[
     ("image", Kind::Object),
     ("interceptionMode", Kind::InterceptionMode),
     ("meshId", Kind::Text),
-    ("parentShutdownDuration", Kind::Duration),
+    ("parentShutdownDuration", Kind::GoDuration),
     ("privateKeyProvider", Kind::Object),
     ("proxyAdminPort", Kind::Port),
     ("proxyBootstrapTemplatePath", Kind::Text),
@@ -173,6 +175,7 @@ impl Kind {
             Self::Port => "a port from 1 to 65535",
             Self::Address => "an address such as istiod.istio-system.svc:15012",
             Self::Duration => "a duration in seconds such as 45s or 0.5s",
+            Self::GoDuration => "a duration such as 45s or 1m0s",
             Self::InterceptionMode => "REDIRECT, TPROXY or NONE",
             Self::AuthenticationPolicy => "NONE or MUTUAL_TLS",
             Self::Texts => "a list of strings",
@@ -192,6 +195,7 @@ impl Kind {
             Self::Port => number.is_some_and(|number| (1..=65535).contains(&number)),
             Self::Address => text.is_some_and(is_address),
             Self::Duration => text.is_some_and(is_duration),
+            Self::GoDuration => text.is_some_and(is_go_duration),
             Self::InterceptionMode => matches!(text, Some("REDIRECT" | "TPROXY" | "NONE")),
             Self::AuthenticationPolicy => matches!(text, Some("NONE" | "MUTUAL_TLS")),
             Self::Texts => value
@@ -228,12 +232,29 @@ fn is_address(text: &str) -> bool {
 }
 
 fn is_duration(text: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.strip_suffix('s')
-        .is_some_and(|number| match number.split_once('.') {
-            Some((whole, fraction)) => digits(whole) && digits(fraction) && fraction.len() <= 9,
-            None => digits(number),
+    text.strip_suffix('s').is_some_and(is_decimal)
+}
+
+/// Numbers with units, such as `1m0s`.
+fn is_go_duration(text: &str) -> bool {
+    let mut parts = text.split_inclusive(|character: char| character.is_ascii_alphabetic());
+    // The second letter of `ms` is a part of its own, without a number.
+    let mut last_unit = "";
+    !text.is_empty()
+        && parts.all(|part| {
+            let (number, unit) = part.split_at_checked(part.len() - 1).unwrap_or_default();
+            let is_milli = number.is_empty() && unit == "s" && last_unit == "m";
+            last_unit = unit;
+            is_milli || (is_decimal(number) && matches!(unit, "h" | "m" | "s"))
         })
+}
+
+fn is_decimal(number: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match number.split_once('.') {
+        Some((whole, fraction)) => digits(whole) && digits(fraction) && fraction.len() <= 9,
+        None => digits(number),
+    }
 }
 
 #[cfg(test)]
@@ -288,6 +309,28 @@ mod tests {
             Value::Object(base),
             json!({"concurrency": "2", "proxyMetadata": {"A": "1", "B": "2"}, "novel": {"x": 1}})
         );
+    }
+
+    #[test]
+    fn a_field_of_old_has_durations_as_go_writes_them() {
+        for (text, fits) in [
+            ("60s", true),
+            ("1m0s", true),
+            ("1h0m0.5s", true),
+            ("500ms", true),
+            ("1m500ms", true),
+            ("", false),
+            ("s", false),
+            ("ms", false),
+            ("1", false),
+            ("1ss", false),
+            ("1d", false),
+            ("1s\"", false),
+            ("1.s", false),
+            ("1é", false),
+        ] {
+            assert_eq!(is_go_duration(text), fits, "{text:?}");
+        }
     }
 
     #[test]

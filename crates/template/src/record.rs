@@ -6,11 +6,12 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use contract::annotations;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::{
     error::Error,
+    kubernetes::TypedObject,
     pod::{self, List},
     prometheus,
 };
@@ -30,9 +31,15 @@ pub(crate) struct Status {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Overrides {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "as_containers"
+    )]
     containers: Vec<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "as_containers"
+    )]
     init_containers: Vec<Map<String, Value>>,
     /// Where they stood, by name; only recorded where a template gives something else if they stand at the end.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -44,6 +51,15 @@ struct Position {
     init: bool,
     index: usize,
 }
+
+/// What `encoding/json` escapes beside what JSON asks for.
+const ESCAPES: &[(char, &str)] = &[
+    ('<', "\\u003c"),
+    ('>', "\\u003e"),
+    ('&', "\\u0026"),
+    ('\u{2028}', "\\u2028"),
+    ('\u{2029}', "\\u2029"),
+];
 
 // === impl Status ===
 
@@ -126,8 +142,13 @@ impl Overrides {
         self.containers.is_empty() && self.init_containers.is_empty()
     }
 
+    /// The record letter for letter as Istio writes it, so that the same pod gives the same annotation.
     pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("containers are plain data")
+        let text = serde_json::to_string(self).expect("containers are plain data");
+        // Go's JSON is safe inside of HTML; such letters only occur in texts.
+        ESCAPES
+            .iter()
+            .fold(text, |text, (letter, escape)| text.replace(*letter, escape))
     }
 
     fn list(&self, list: List) -> &Vec<Map<String, Value>> {
@@ -146,7 +167,11 @@ impl Overrides {
     }
 
     /// Keeps the author's container, which a template has put into `list`.
-    pub(crate) fn save(&mut self, list: List, container: Map<String, Value>) {
+    pub(crate) fn save(&mut self, list: List, mut container: Map<String, Value>) {
+        // The one field that Kubernetes' type of a container always writes.
+        container
+            .entry("resources")
+            .or_insert_with(|| Value::Object(Map::new()));
         match list {
             List::Init => self.init_containers.push(container),
             List::Main => self.containers.push(container),
@@ -209,6 +234,13 @@ impl Overrides {
             containers.insert(index.min(containers.len()), Value::Object(saved.clone()));
         }
     }
+}
+
+fn as_containers<S: Serializer>(
+    containers: &[Map<String, Value>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(containers.iter().map(TypedObject::container))
 }
 
 fn named(container: &Map<String, Value>) -> &str {

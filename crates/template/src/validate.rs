@@ -3,13 +3,11 @@
 //! Called first for each pod that is to be injected; the values of these annotations become arguments and fields of privileged containers.
 //! The table is Istio's with one row more; all that is wrong is reported at once, and no value that passes can be anything but what it says.
 
-mod quantity;
-
 use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::{pod, proxy_config};
+use crate::{pod, proxy_config, quantity};
 
 /// An annotation with a value that it cannot have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -28,7 +28,7 @@ pub enum Warning {
     },
     /// There is no status server that could answer for the application.
     #[error(
-        "annotation status.sidecar.istio.io/port is 0, so nothing can answer rewritten probes; they stay as they are"
+        "the agent's status port is 0, by annotation status.sidecar.istio.io/port or by configuration, so nothing can answer rewritten probes; they stay as they are"
     )]
     NoStatusPort,
     /// `prometheus.istio.io/scrape-targets` cannot be read.

@@ -107,12 +107,20 @@ fn formats() -> Vec<Case> {
     vec![
         Case::new("first-format", "first-format").mesh("defaultConfig: {concurrency: 2}"),
         Case::new("first-format-curly", "first-format-curly"),
+        Case::new("first-format-relics", "first-format-relics")
+            .values("global: {podDNSSearchNamespaces: [global]}")
+            .mesh("defaultConfig: {parentShutdownDuration: 1m0s}"),
+        Case::new("first-format-relics", "first-format-actions")
+            .values("global: {podDNSSearchNamespaces: ['[[ .DeploymentMeta.Namespace ]].global']}"),
         Case::new("bare", "bare"),
         Case::new("several", "several"),
         Case::new("several", "several-asked"),
         Case::new("several", "several-unknown"),
         Case::new("mounts", "several-lists"),
         Case::new("directives", "directives"),
+        Case::new("types", "types"),
+        Case::new("switch", "switch")
+            .values("pilot: {env: {ENABLE_CLUSTER_TRUST_BUNDLE_API: 'true'}}"),
     ]
 }
 

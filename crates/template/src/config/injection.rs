@@ -162,11 +162,11 @@ impl Fields<'_> {
     }
 
     fn templates(&self) -> Result<(BTreeMap<String, Template>, Format), ConfigError> {
-        let functions = Functions::injection();
         if let Some(templates) = self.get("templates") {
             let templates = templates
                 .as_object()
                 .ok_or_else(|| self.source.wrong("templates", "a map of templates"))?;
+            let functions = Functions::injection();
             let compiled = templates.iter().map(|(name, text)| {
                 let key = format!("templates.{name}");
                 let text = text
@@ -198,7 +198,7 @@ impl Fields<'_> {
             "template".to_owned(),
             text,
             delimiters(text),
-            &functions,
+            &Functions::first_injection(),
         )?;
         Ok((
             BTreeMap::from([(SIDECAR.to_owned(), template)]),

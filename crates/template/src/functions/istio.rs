@@ -62,6 +62,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("valueOrDefault", Arity::exactly(2), value_or_default),
 ];
 
+/// Functions that were Istio's only as long as a configuration had a single template.
+pub(super) const FIRST_FUNCTIONS: &[Function] =
+    &[Function::new("render", Arity::exactly(1), render)];
+
 /// `isset map key`.
 fn isset<'a>(arguments: &[Value<'a>]) -> Given<'a> {
     let value = map(arguments, 0)?.get(&text(arguments, 1)?);
@@ -115,6 +119,15 @@ fn env<'a>(arguments: &[Value<'a>]) -> Given<'a> {
 
 fn identity<'a>(arguments: &[Value<'a>]) -> Given<'a> {
     Ok(Value::String(text(arguments, 0)?))
+}
+
+/// A text as it is, where Istio executed it as a template: a search domain, which mostly has no action in it.
+fn render<'a>(arguments: &[Value<'a>]) -> Given<'a> {
+    let text = text(arguments, 0)?;
+    if text.contains("[[") || text.contains("{{") {
+        return Err(FunctionError::Actions);
+    }
+    Ok(Value::String(text))
 }
 
 /// The value of a JSON text; the text `{}` when it is none.

@@ -117,6 +117,7 @@ impl<'a> Injection<'a> {
             pod::annotate(&mut merged, annotations::OVERRIDES, saved.to_json());
         }
         overrides::align_users(&mut merged, &saved, self.is_tproxy());
+        overrides::tidy(&mut merged, &template_pod);
         self.adjust(&mut merged, &earlier, rendered.rewrite_probes)?;
         let status = Status::new(
             &template_pod,
