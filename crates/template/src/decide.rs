@@ -3,11 +3,16 @@
 //! Called before anything is rendered; pure. The order of the questions is Istio's: host network and protected namespaces first,
 //! then the pod's own label or annotation, then selectors, then the policy. The API server's selectors have already chosen when this runs.
 
-use std::fmt::{self, Display, Formatter};
+mod reason;
+mod surprise;
 
 use contract::labels;
 use serde_json::{Map, Value};
 
+pub use self::{
+    reason::Reason,
+    surprise::{Code, Surprise, surprises},
+};
 use crate::selector::Selector;
 
 /// What happens to a pod that says nothing itself.
@@ -30,28 +35,6 @@ pub struct Rules {
     pub always: Vec<Selector>,
     /// A pod that one of these matches is not; stronger than `always`.
     pub never: Vec<Selector>,
-}
-
-/// Why a pod is not injected. Codes are stable: metrics, events and scripts use them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The pod uses the node's network, whose traffic is not the pod's to capture.
-    HostNetwork,
-    /// The pod runs on Windows, where the sidecar does not.
-    Windows,
-    /// The namespace belongs to Kubernetes itself.
-    ProtectedNamespace(String),
-    /// The pod's label says no.
-    OptedOutByLabel,
-    /// The pod's annotation says no.
-    OptedOutByAnnotation,
-    /// A selector of the configuration excludes the pod.
-    NeverSelector,
-    /// The policy is `disabled` and the pod does not ask.
-    PolicyDisabled,
-    /// The policy is neither `enabled` nor `disabled`.
-    PolicyUnknown(String),
 }
 
 /// The decision about a pod.
@@ -77,6 +60,9 @@ enum Place {
     Annotation,
 }
 
+/// Marks the API server's picture of a pod that the node runs from a file.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
 /// Injecting here could keep the cluster from starting.
 const PROTECTED_NAMESPACES: [&str; 4] = [
     "kube-system",
@@ -100,6 +86,9 @@ pub fn decide(pod: &Value, namespace: &str, rules: &Rules) -> Decision {
     }
     if PROTECTED_NAMESPACES.contains(&namespace) {
         return Decision::Skip(Reason::ProtectedNamespace(namespace.to_owned()));
+    }
+    if object(pod, "/metadata/annotations").is_some_and(|map| map.contains_key(MIRROR)) {
+        return Decision::Skip(Reason::MirrorPod);
     }
     if let Policy::Unknown(policy) = &rules.policy {
         return Decision::Skip(Reason::PolicyUnknown(policy.clone()));
@@ -162,78 +151,6 @@ fn wish_value(pod: &Value) -> Option<(&str, Place)> {
 
 fn object<'a>(pod: &'a Value, pointer: &str) -> Option<&'a Map<String, Value>> {
     pod.pointer(pointer).and_then(Value::as_object)
-}
-
-// === impl Reason ===
-
-impl Reason {
-    /// The stable code, for metrics, events and scripts.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::HostNetwork => "host-network",
-            Self::Windows => "windows",
-            Self::ProtectedNamespace(_) => "protected-namespace",
-            Self::OptedOutByLabel => "opted-out-by-label",
-            Self::OptedOutByAnnotation => "opted-out-by-annotation",
-            Self::NeverSelector => "never-selector",
-            Self::PolicyDisabled => "policy-disabled",
-            Self::PolicyUnknown(_) => "policy-unknown",
-        }
-    }
-
-    /// What to do to have the pod injected.
-    #[must_use]
-    pub fn fix(&self) -> &'static str {
-        match self {
-            Self::HostNetwork => "remove hostNetwork from the pod, or run it outside of the mesh",
-            Self::Windows => "run the pod on Linux nodes, or outside of the mesh",
-            Self::ProtectedNamespace(_) => "run the pod in a namespace of its own",
-            Self::OptedOutByLabel => {
-                "remove the label sidecar.istio.io/inject from the pod template, or set it to \"true\""
-            }
-            Self::OptedOutByAnnotation => {
-                "remove the annotation sidecar.istio.io/inject from the pod template, or set the label of that name to \"true\""
-            }
-            Self::NeverSelector => {
-                "change the pod's labels, or neverInjectSelector in ConfigMap istio-sidecar-injector"
-            }
-            Self::PolicyDisabled => {
-                "set the label sidecar.istio.io/inject: \"true\" on the pod template"
-            }
-            Self::PolicyUnknown(_) => {
-                "set policy in ConfigMap istio-sidecar-injector to enabled or disabled"
-            }
-        }
-    }
-}
-
-impl Display for Reason {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::HostNetwork => f.write_str("the pod has host networking enabled"),
-            Self::Windows => f.write_str("the pod runs on Windows, where the sidecar does not"),
-            Self::ProtectedNamespace(namespace) => {
-                write!(f, "namespace {namespace} is never injected")
-            }
-            Self::OptedOutByLabel => {
-                f.write_str("the pod's label sidecar.istio.io/inject is \"false\"")
-            }
-            Self::OptedOutByAnnotation => {
-                f.write_str("the pod's annotation sidecar.istio.io/inject is \"false\"")
-            }
-            Self::NeverSelector => {
-                f.write_str("neverInjectSelector of the injection configuration matches the pod")
-            }
-            Self::PolicyDisabled => f.write_str(
-                "the injection policy is disabled and the pod does not ask for injection",
-            ),
-            Self::PolicyUnknown(policy) => write!(
-                f,
-                "the injection policy is {policy:?}, which is neither enabled nor disabled"
-            ),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ mod warning;
 
 pub use self::{
     config::{Config, ConfigError, Sources, Text},
-    decide::Reason,
+    decide::{Reason, Surprise, surprises},
     error::Error,
     inject::{Namespace, Outcome, Request, inject},
     options::{InvalidOption, NativeSidecars, Node, Options, Platform},

@@ -44,14 +44,43 @@ pub enum Warning {
 // === impl Warning ===
 
 impl Warning {
-    /// The stable code, such as `UnknownPort`.
+    /// One of each kind; names and values in them are empty.
+    #[must_use]
+    pub fn all() -> [Self; 4] {
+        let empty = String::new;
+        [
+            Self::UnclearWish { value: empty() },
+            Self::UnknownPort {
+                container: empty(),
+                field: "",
+                port: empty(),
+            },
+            Self::NoStatusPort,
+            Self::ScrapeTargets { value: empty() },
+        ]
+    }
+
+    /// The stable code, for scripts.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::UnclearWish { .. } => "UnclearWish",
-            Self::UnknownPort { .. } => "UnknownPort",
-            Self::NoStatusPort => "NoStatusPort",
-            Self::ScrapeTargets { .. } => "ScrapeTargets",
+            Self::UnclearWish { .. } => "unclear-wish",
+            Self::UnknownPort { .. } => "unknown-probe-port",
+            Self::NoStatusPort => "no-status-port",
+            Self::ScrapeTargets { .. } => "scrape-targets",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::UnclearWish { .. } => "write \"true\" or \"false\", in quotes and lower case",
+            Self::UnknownPort { .. } => "declare the port in the container, or give its number",
+            Self::NoStatusPort => {
+                "give the annotation status.sidecar.istio.io/port another port, or remove it"
+            }
+            Self::ScrapeTargets { .. } => "write PORT:PATH,… such as 9090:/metrics",
         }
     }
 }

@@ -140,3 +140,10 @@ fn windows_and_an_odd_policy_exclude_even_who_asks() {
         assert_eq!(decision, Decision::Skip(Reason::Windows), "{spec}");
     }
 }
+
+#[test]
+fn the_mirror_of_a_static_pod_is_left_alone() {
+    let mirror = json!({"annotations": {"kubernetes.io/config.mirror": "1a2b"}});
+    let expected = Decision::Skip(Reason::MirrorPod);
+    check(&mirror, Policy::Enabled, &expected);
+}
