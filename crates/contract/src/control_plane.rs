@@ -7,6 +7,8 @@
 pub const NAMESPACE: &str = "istio-system";
 /// ConfigMap with the keys [`CONFIG_KEY`] and [`VALUES_KEY`], its Service and its MutatingWebhookConfiguration; takes a revision.
 pub const SIDECAR_INJECTOR: &str = "istio-sidecar-injector";
+/// End of the names of all entries of the mesh in a MutatingWebhookConfiguration.
+pub const WEBHOOK_SUFFIX: &str = "sidecar-injector.istio.io";
 /// ConfigMap with the key [`MESH_KEY`]; takes a revision.
 pub const MESH_CONFIG_MAP: &str = "istio";
 /// Service with Istio's ports of the control plane; takes a revision.

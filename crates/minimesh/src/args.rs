@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use contract::control_plane;
 
 /// The command line of the mesh.
@@ -17,10 +17,6 @@ pub struct Args {
 }
 
 /// The commands.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one value in the life of the process"
-)]
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Inject the sidecar into the pods of a manifest and print the result.
@@ -28,6 +24,11 @@ pub enum Command {
     /// Reads every kind of resource that holds pods, lists, and several documents; anything else passes through as it is.
     /// The configuration is the cluster's, so the result is what its webhook makes of the pods; files may stand in for any part of it.
     KubeInject(KubeInjectArgs),
+    /// Say whether a pod is injected, and why or why not.
+    ///
+    /// Asks what the API server asks (the webhook's selectors) and then what the injector asks, of a pod or workload in the cluster or of a manifest.
+    /// The exit status is 0 if every pod is or would be injected, 3 if one is not, and 1 if that cannot be found out or the pod would be refused.
+    Why(WhyArgs),
     /// Print the version.
     Version,
 }
@@ -43,6 +44,60 @@ pub struct KubeInjectArgs {
     #[arg(short, long, env = "MINIMESH_OUTPUT", value_name = "FILE")]
     pub output: Option<PathBuf>,
 
+    /// What the pods are injected with.
+    #[command(flatten)]
+    pub configuration: ConfigurationArgs,
+}
+
+/// Flags of `minimesh why`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("subject").required(true).args(["pod", "filename"]))]
+pub struct WhyArgs {
+    /// Pod of the cluster, or a workload as KIND/NAME: web-0, deployment/web, cronjob/report.
+    #[arg(env = "MINIMESH_POD", value_name = "POD")]
+    pub pod: Option<String>,
+
+    /// Manifest to explain in place of something in the cluster; `-` is standard input.
+    #[arg(short, long, env = "MINIMESH_FILENAME", value_name = "FILE")]
+    pub filename: Option<PathBuf>,
+
+    /// How to say it: text for people, json for programs, one object for each pod.
+    #[arg(
+        short,
+        long,
+        env = "MINIMESH_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub output: Format,
+
+    /// MutatingWebhookConfigurations that choose pods, in place of the cluster's.
+    #[arg(
+        long = "webhookConfigFile",
+        env = "WEBHOOK_CONFIG_FILE",
+        value_name = "FILE"
+    )]
+    pub webhook_config_file: Option<PathBuf>,
+
+    /// What the pods would be injected with.
+    #[command(flatten)]
+    pub configuration: ConfigurationArgs,
+}
+
+/// Forms of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Flags that say where the injection configuration comes from.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConfigurationArgs {
     /// Injection configuration, or a bare template, in place of the key `config` of the cluster's ConfigMap istio-sidecar-injector.
     ///
     /// With --valuesFile and --meshConfigFile as well no cluster is needed, and none is asked.

@@ -1,16 +1,16 @@
 //! Questions to the cluster, one after the other.
 //!
-//! Called by `configuration` and `namespaces`, where no file answers. The program is synchronous; a runtime lives here for as long as there are
+//! Called by `configuration`, `namespaces` and `why`, where no file answers. The program is synchronous; a runtime lives here for as long as there are
 //! questions, on this thread and no other. Errors say which cluster was asked for what.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use anyhow::{Context, anyhow};
 use cluster::{Options, RequestError, Target};
-use k8s_openapi::api::core::v1;
+use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1};
 use kube::{
     Api, Client, Resource,
-    api::{ApiResource, ListParams, NotUsed, Object},
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, NotUsed, Object},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -33,6 +33,18 @@ pub(crate) struct ConfigMap {
     /// What errors call it.
     name: String,
     data: BTreeMap<String, String>,
+}
+
+/// A kind of objects, as the API's paths have it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KindOfObject {
+    /// As `apps`; empty for the core's.
+    pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
+    /// As `Deployment`.
+    pub(crate) kind: &'static str,
+    /// As `deployments`.
+    pub(crate) plural: &'static str,
 }
 
 /// What is read of a node; the rest, such as its list of images, is passed over.
@@ -126,6 +138,42 @@ impl Cluster {
     pub(crate) fn nodes(&self) -> anyhow::Result<Vec<Node>> {
         let found = self.ask("the nodes", nodes(&self.client))?;
         found.ok_or_else(|| anyhow!("{self} knows no nodes, is it a Kubernetes API server?"))
+    }
+
+    /// Reads an object of a kind that holds pods; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn object(
+        &self,
+        kind: &KindOfObject,
+        namespace: &str,
+        name: &str,
+    ) -> anyhow::Result<Option<Value>> {
+        let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let what = format!("{} {namespace}/{name}", kind.kind);
+        let found = self.ask(&what, api.get(name))?;
+        let mut object = found.map(serde_json::to_value).transpose()?;
+        if let Some(Value::Object(fields)) = &mut object {
+            fields.insert("apiVersion".to_owned(), resource.api_version.into());
+            fields.insert("kind".to_owned(), kind.kind.into());
+        }
+        Ok(object)
+    }
+
+    /// Reads all webhook configurations that may change objects, the mesh's and others'.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn webhook_configurations(&self) -> anyhow::Result<Vec<Value>> {
+        let all: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
+        let what = "the MutatingWebhookConfigurations";
+        let found = self.ask(what, all.list(&ListParams::default()))?;
+        let found = found.into_iter().flatten();
+        Ok(found.map(serde_json::to_value).collect::<Result<_, _>>()?)
     }
 
     /// `None` is what the server does not have.

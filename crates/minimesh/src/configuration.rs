@@ -1,6 +1,6 @@
 //! The injection configuration: from files, and from the cluster what no file is given for.
 //!
-//! Called once, before the manifest is read. Three files are a whole configuration, and then no cluster is looked for.
+//! Called before the manifest is read, by every command that injects. Three files are a whole configuration, and then no cluster is looked for.
 //! What the cluster's injector was told by its environment stands in the values, so both inject alike.
 
 use std::{collections::BTreeMap, path::Path};
@@ -13,15 +13,16 @@ use serde_json::Value;
 use template::{Config, NativeSidecars, Node, Options, Platform, Sources, Text, yaml};
 
 use crate::{
-    args::KubeInjectArgs,
+    args::ConfigurationArgs,
     cluster::{Cluster, ConfigMap},
     input,
 };
 
-/// The configuration, and the cluster if it was asked.
-pub(crate) struct Configuration {
-    pub(crate) config: Config,
-    pub(crate) cluster: Option<Cluster>,
+/// The parts of the configuration that files give.
+pub(crate) struct Files {
+    config: Option<Part>,
+    values: Option<Part>,
+    mesh: Option<Part>,
 }
 
 /// One of the three texts, and what errors call it.
@@ -44,55 +45,96 @@ const NATIVE_SIDECARS: &str = "ENABLE_NATIVE_SIDECARS";
 const COMPLIANCE_POLICY: &str = "COMPLIANCE_POLICY";
 const PLATFORM: &str = "PLATFORM";
 
-/// Gathers and compiles the configuration.
-///
-/// # Errors
-/// A file, the cluster, a ConfigMap or what they hold, named with what to do.
-pub(crate) fn load(args: &KubeInjectArgs) -> anyhow::Result<Configuration> {
-    let config = Part::read(INJECT_CONFIG_FILE, args.inject_config_file.as_deref())?;
-    let values = Part::read(VALUES_FILE, args.values_file.as_deref())?;
-    let mesh = Part::read(MESH_CONFIG_FILE, args.mesh_config_file.as_deref())?;
-    if let (Some(config), Some(values), Some(mesh)) = (&config, &values, &mesh) {
-        let environment = InjectorEnvironment::default();
-        return compile([config, values, mesh], args, &environment, None);
+// === impl Files ===
+
+impl Files {
+    /// Reads the files that flags name.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub(crate) fn read(args: &ConfigurationArgs) -> anyhow::Result<Self> {
+        Ok(Self {
+            config: Part::read(INJECT_CONFIG_FILE, args.inject_config_file.as_deref())?,
+            values: Part::read(VALUES_FILE, args.values_file.as_deref())?,
+            mesh: Part::read(MESH_CONFIG_FILE, args.mesh_config_file.as_deref())?,
+        })
     }
-    let flags = [
-        (INJECT_CONFIG_FILE, config.is_none()),
-        (VALUES_FILE, values.is_none()),
-        (MESH_CONFIG_FILE, mesh.is_none()),
-    ];
-    let missing = flags.iter().filter(|flag| flag.1).map(|flag| flag.0);
-    let missing = missing.collect::<Vec<_>>().join(", ");
-    let cluster = Cluster::connect(&args.cluster)
-        .with_context(|| format!("a cluster is asked for want of {missing}"))?;
-    let names = &args.cluster;
-    let mut environment = InjectorEnvironment::default();
-    let (config, values) = match (config, values) {
-        (Some(config), Some(values)) => (config, values),
-        (config, values) => {
-            let name = names.inject_config_map_name.as_deref();
-            let map = cluster.config_map(&config_map_name(name, SIDECAR_INJECTOR, args))?;
-            let config = config.map_or_else(|| Part::of(&map, CONFIG_KEY), Ok)?;
-            let values = match values {
-                Some(values) => values,
-                None => {
-                    let values = Part::of(&map, VALUES_KEY)?;
-                    environment = InjectorEnvironment::read(&values)?;
-                    values
-                }
-            };
-            (config, values)
+
+    /// Connects to the cluster, if some part must come from there.
+    ///
+    /// # Errors
+    /// It must, and there is no cluster.
+    pub(crate) fn connect(&self, args: &ConfigurationArgs) -> anyhow::Result<Option<Cluster>> {
+        let flags = [
+            (INJECT_CONFIG_FILE, self.config.is_none()),
+            (VALUES_FILE, self.values.is_none()),
+            (MESH_CONFIG_FILE, self.mesh.is_none()),
+        ];
+        let missing: Vec<_> = flags
+            .iter()
+            .filter(|flag| flag.1)
+            .map(|flag| flag.0)
+            .collect();
+        if missing.is_empty() {
+            return Ok(None);
         }
-    };
-    let mesh = match mesh {
-        Some(mesh) => mesh,
-        None => {
-            let name = names.mesh_config_map_name.as_deref();
-            let map = cluster.config_map(&config_map_name(name, MESH_CONFIG_MAP, args))?;
-            Part::of(&map, MESH_KEY)?
-        }
-    };
-    compile([&config, &values, &mesh], args, &environment, Some(cluster))
+        let cluster = Cluster::connect(&args.cluster)
+            .with_context(|| format!("a cluster is asked for want of {}", missing.join(", ")))?;
+        Ok(Some(cluster))
+    }
+
+    /// Gathers and compiles the configuration; what no file gives is the cluster's.
+    ///
+    /// # Errors
+    /// The cluster, a ConfigMap or what the parts hold, named with what to do.
+    pub(crate) fn load(
+        &self,
+        args: &ConfigurationArgs,
+        cluster: Option<&Cluster>,
+    ) -> anyhow::Result<Config> {
+        let names = &args.cluster;
+        let mut environment = InjectorEnvironment::default();
+        let (of_config, of_values, of_mesh);
+        let (config, values) = match (&self.config, &self.values) {
+            (Some(config), Some(values)) => (config, values),
+            (config, values) => {
+                let name = names.inject_config_map_name.as_deref();
+                let map =
+                    asked(cluster)?.config_map(&config_map_name(name, SIDECAR_INJECTOR, args))?;
+                let config = match config {
+                    Some(config) => config,
+                    None => {
+                        of_config = Part::of(&map, CONFIG_KEY)?;
+                        &of_config
+                    }
+                };
+                let values = match values {
+                    Some(values) => values,
+                    None => {
+                        of_values = Part::of(&map, VALUES_KEY)?;
+                        environment = InjectorEnvironment::read(&of_values)?;
+                        &of_values
+                    }
+                };
+                (config, values)
+            }
+        };
+        let mesh = match &self.mesh {
+            Some(mesh) => mesh,
+            None => {
+                let name = names.mesh_config_map_name.as_deref();
+                let map =
+                    asked(cluster)?.config_map(&config_map_name(name, MESH_CONFIG_MAP, args))?;
+                of_mesh = Part::of(&map, MESH_KEY)?;
+                &of_mesh
+            }
+        };
+        compile([config, values, mesh], args, &environment, cluster)
+    }
+}
+
+fn asked(cluster: Option<&Cluster>) -> anyhow::Result<&Cluster> {
+    cluster.context("there is no cluster to ask for what no file gives")
 }
 
 // === impl Part ===
@@ -151,10 +193,10 @@ impl InjectorEnvironment {
 
 fn compile(
     [config, values, mesh]: [&Part; 3],
-    args: &KubeInjectArgs,
+    args: &ConfigurationArgs,
     environment: &InjectorEnvironment,
-    cluster: Option<Cluster>,
-) -> anyhow::Result<Configuration> {
+    cluster: Option<&Cluster>,
+) -> anyhow::Result<Config> {
     let sources = Sources {
         config: config.text(),
         values: values.text(),
@@ -162,15 +204,12 @@ fn compile(
     };
     // The texts first: what is wrong with them needs no more questions to be found.
     let compiled = Config::load(&sources, Options::default())?;
-    let options = options(args, environment, cluster.as_ref())?;
-    Ok(Configuration {
-        config: compiled.with_options(options),
-        cluster,
-    })
+    let options = options(args, environment, cluster)?;
+    Ok(compiled.with_options(options))
 }
 
 fn options(
-    args: &KubeInjectArgs,
+    args: &ConfigurationArgs,
     environment: &InjectorEnvironment,
     cluster: Option<&Cluster>,
 ) -> anyhow::Result<Options> {
@@ -207,7 +246,7 @@ fn options(
 }
 
 /// The name that was given, or the usual one with the revision, as the chart makes it.
-fn config_map_name(given: Option<&str>, usual: &str, args: &KubeInjectArgs) -> String {
+fn config_map_name(given: Option<&str>, usual: &str, args: &ConfigurationArgs) -> String {
     match (given.unwrap_or_default(), args.revision.as_str()) {
         ("", "" | "default") => usual.to_owned(),
         ("", revision) => format!("{usual}-{revision}"),

@@ -2,7 +2,7 @@
 //!
 //! Called wherever a flag takes a file; an error names flag and file.
 
-use std::{fs, path::Path};
+use std::{fs, io::Read, path::Path};
 
 use anyhow::Context;
 
@@ -12,6 +12,21 @@ use anyhow::Context;
 /// Flag, path, and why it cannot be read.
 pub(crate) fn read(flag: &str, path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {flag} {}", path.display()))
+}
+
+/// Reads the manifest that `--filename` names, or standard input.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(crate) fn read_manifest(path: &Path) -> anyhow::Result<String> {
+    if path != Path::new("-") {
+        return read("--filename", path);
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .context("cannot read standard input")?;
+    Ok(text)
 }
 
 /// What messages call the file.

@@ -3,37 +3,40 @@
 //! Called by `run`; reads the manifest, hands each pod to `template::inject`, puts the result back where the pod was.
 //! Documents that hold no pod, and those that are not injected, come out byte for byte as they went in.
 
-use std::{collections::BTreeMap, io::Read, path::Path};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, bail, ensure};
-use serde_json::{Map, Value};
-use template::{Config, Namespace, Outcome, Owner, Reason, Request, yaml};
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use template::{Config, Namespace, Outcome, Owner, Platform, Reason, Request, yaml};
 
 use crate::{
     args::KubeInjectArgs,
-    configuration::{self, Configuration},
+    configuration::Files,
     input::{self, shown},
     namespaces::{self, Namespaces},
     output,
-    workload::{self, Kind},
+    workload::{self, Kind, MAX_LISTS},
 };
 
 /// What the whole file shares.
-struct Injector {
+struct Injector<'a> {
     config: Config,
-    namespaces: Namespaces,
+    namespaces: Namespaces<'a>,
 }
-
-/// Lists of lists are legal and pointless; a limit keeps the stack.
-const MAX_LISTS: usize = 8;
 
 /// Injects the file and writes the result.
 ///
 /// # Errors
 /// The first problem, named by file, line or resource; nothing is written then.
 pub fn run(args: &KubeInjectArgs) -> anyhow::Result<()> {
-    let injector = Injector::new(args)?;
-    let input = read_input(&args.filename)?;
+    let given = namespaces::given(&args.configuration)?;
+    let files = Files::read(&args.configuration)?;
+    let cluster = files.connect(&args.configuration)?;
+    let config = files.load(&args.configuration, cluster.as_ref())?;
+    let objects_matter = config.options().platform == Platform::OpenShift;
+    let namespaces = Namespaces::new(&args.configuration, given, cluster.as_ref(), objects_matter);
+    let injector = Injector { config, namespaces };
+    let input = input::read_manifest(&args.filename)?;
     let origin = shown(&args.filename);
     let mut text = String::with_capacity(input.len());
     for document in yaml::documents(&input) {
@@ -55,16 +58,7 @@ pub fn run(args: &KubeInjectArgs) -> anyhow::Result<()> {
 
 // === impl Injector ===
 
-impl Injector {
-    fn new(args: &KubeInjectArgs) -> anyhow::Result<Self> {
-        let given = namespaces::given(args)?;
-        let Configuration { config, cluster } = configuration::load(args)?;
-        Ok(Self {
-            namespaces: Namespaces::new(args, given, &config, cluster),
-            config,
-        })
-    }
-
+impl Injector<'_> {
     /// Injects what `resource` holds; tells whether it was changed.
     fn resource(&self, resource: &mut Value, max_lists: usize) -> anyhow::Result<bool> {
         match workload::kind(resource) {
@@ -97,26 +91,8 @@ impl Injector {
     fn template(&self, resource: &mut Value, path: &[&str]) -> anyhow::Result<bool> {
         let described = self.describe(resource);
         let namespace = self.namespaces.of(resource)?;
-        let field = |pointer: &str| {
-            let value = resource.pointer(pointer).and_then(Value::as_str);
-            value.unwrap_or_default().to_owned()
-        };
-        let owner = Owner {
-            api_version: field("/apiVersion"),
-            kind: field("/kind"),
-            name: field("/metadata/name"),
-            namespace: field("/metadata/namespace"),
-        };
-        let Some(template) = resource.pointer_mut(&format!("/{}", path.join("/"))) else {
-            bail!("{described} has no pod template at {}", path.join("."));
-        };
-        let Some(fields) = template.as_object() else {
-            bail!(
-                "{}, the pod template of {described}, is no object",
-                path.join(".")
-            );
-        };
-        let pod = as_pod(fields);
+        let pod = workload::pod(resource, path, &described)?;
+        let owner = workload::owner(resource);
         let Some(mut injected) = self.inject(&pod, &namespace, Some(owner), &described)? else {
             return Ok(false);
         };
@@ -124,7 +100,9 @@ impl Injector {
             injected.remove("apiVersion");
             injected.remove("kind");
         }
-        *template = injected;
+        if let Some(template) = resource.pointer_mut(&format!("/{}", path.join("/"))) {
+            *template = injected;
+        }
         Ok(true)
     }
 
@@ -141,19 +119,24 @@ impl Injector {
             owner,
             environment: &BTreeMap::new(),
         };
-        let (injected, warnings) =
-            match template::inject(&self.config, &request).with_context(|| described.to_owned())? {
-                Outcome::Injected { pod, warnings } => (Some(pod), warnings),
-                Outcome::Skipped { reason, warnings } => {
-                    eprintln!(
-                        "===> Skipping injection because {described} {}",
-                        why(&reason)
-                    );
-                    (None, warnings)
-                }
-            };
+        let outcome =
+            template::inject(&self.config, &request).with_context(|| described.to_owned())?;
+        let surprises = template::surprises(pod, &outcome);
+        let (injected, warnings) = match outcome {
+            Outcome::Injected { pod, warnings } => (Some(pod), warnings),
+            Outcome::Skipped { reason, warnings } => {
+                eprintln!(
+                    "===> Skipping injection because {described} {}",
+                    why(&reason)
+                );
+                (None, warnings)
+            }
+        };
         for warning in warnings {
             eprintln!("warning: {described}: {warning}");
+        }
+        for surprise in surprises {
+            eprintln!("warning: {described}: {surprise}");
         }
         Ok(injected)
     }
@@ -172,23 +155,4 @@ fn why(reason: &Reason) -> String {
         }
         _ => format!("is not injected: {reason}"),
     }
-}
-
-/// A template has a pod's fields but for the two that say that it is one.
-fn as_pod(fields: &Map<String, Value>) -> Value {
-    let mut pod = fields.clone();
-    pod.insert("apiVersion".to_owned(), "v1".into());
-    pod.insert("kind".to_owned(), "Pod".into());
-    Value::Object(pod)
-}
-
-fn read_input(path: &Path) -> anyhow::Result<String> {
-    if path != Path::new("-") {
-        return input::read("--filename", path);
-    }
-    let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .context("cannot read standard input")?;
-    Ok(text)
 }

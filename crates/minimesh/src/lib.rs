@@ -6,11 +6,13 @@
 //! ```text
 //! cluster, files ─► configuration ─┐
 //!       manifest ─► kube_inject ───┴─► template::inject ─► kube_inject ─► standard output or --output
-//!                     └─ workload: which part of a resource is the pod
+//!                     ├─ workload: which part of a resource is the pod
+//!                     └─ why: the same decision, told instead of done
 //! ```
 
 pub mod args;
 pub mod kube_inject;
+pub mod why;
 pub mod workload;
 
 mod cluster;
@@ -19,17 +21,21 @@ mod input;
 mod namespaces;
 mod output;
 
+use std::process::ExitCode;
+
 use args::{Args, Command};
 
-/// Runs the command that was asked for.
+/// Runs the command that was asked for; gives the exit status, which is no failure even where it is not 0.
 ///
 /// # Errors
 /// What went wrong, for a person: the file, flag or resource, and the cause.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::KubeInject(args) => kube_inject::run(args),
+        Command::KubeInject(args) => kube_inject::run(args)?,
+        Command::Why(args) => return why::run(args),
         Command::Version => {
-            output::write(None, &format!("minimesh {}\n", env!("CARGO_PKG_VERSION")))
+            output::write(None, &format!("minimesh {}\n", env!("CARGO_PKG_VERSION")))?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,35 +1,35 @@
 //! Which namespace a resource is in, and what is known of that namespace.
 //!
-//! Asked by `kube_inject` for each resource that holds a pod. A namespace's object decides something on OpenShift alone, where it has the users
-//! that its pods may run as; only there is it read from the cluster, once for each name.
+//! Asked for each resource that holds a pod. To injection a namespace's object matters on OpenShift alone, where it has the users that its pods
+//! may run as; to the choice of pods its labels matter everywhere. It is read from the cluster once for each name, and only where it matters.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
 use anyhow::ensure;
 use serde_json::Value;
-use template::{Config, Namespace, Platform, yaml};
+use template::{Namespace, yaml};
 
-use crate::{args::KubeInjectArgs, cluster::Cluster, input};
+use crate::{args::ConfigurationArgs, cluster::Cluster, input};
 
 /// The namespaces of one run.
-pub(crate) struct Namespaces {
+pub(crate) struct Namespaces<'a> {
     default_name: String,
     known: RefCell<BTreeMap<String, Namespace>>,
     /// The cluster, where its objects matter.
-    cluster: Option<Cluster>,
+    cluster: Option<&'a Cluster>,
 }
 
 // === impl Namespaces ===
 
-impl Namespaces {
-    /// `given` is what --namespace-object holds.
+impl<'a> Namespaces<'a> {
+    /// `given` is what --namespace-object holds; objects are read from `cluster` if they matter.
     pub(crate) fn new(
-        args: &KubeInjectArgs,
+        args: &ConfigurationArgs,
         given: Option<Namespace>,
-        config: &Config,
-        cluster: Option<Cluster>,
+        cluster: Option<&'a Cluster>,
+        objects_matter: bool,
     ) -> Self {
-        let default_name = match (&given, args.namespace.as_deref(), &cluster) {
+        let default_name = match (&given, args.namespace.as_deref(), cluster) {
             (Some(given), _, _) => given.name.clone(),
             (None, Some(name), _) if !name.is_empty() => name.to_owned(),
             (None, _, Some(cluster)) => cluster.default_namespace().to_owned(),
@@ -39,7 +39,7 @@ impl Namespaces {
         Self {
             default_name,
             known: RefCell::new(known.into_iter().collect()),
-            cluster: cluster.filter(|_| config.options().platform == Platform::OpenShift),
+            cluster: cluster.filter(|_| objects_matter),
         }
     }
 
@@ -58,7 +58,7 @@ impl Namespaces {
         if let Some(known) = self.known.borrow().get(name) {
             return Ok(known.clone());
         }
-        let object = match &self.cluster {
+        let object = match self.cluster {
             Some(cluster) => cluster.namespace(name)?,
             None => None,
         };
@@ -73,7 +73,7 @@ impl Namespaces {
 ///
 /// # Errors
 /// The file cannot be read, or holds something else.
-pub(crate) fn given(args: &KubeInjectArgs) -> anyhow::Result<Option<Namespace>> {
+pub(crate) fn given(args: &ConfigurationArgs) -> anyhow::Result<Option<Namespace>> {
     let Some(path) = &args.namespace_object else {
         return Ok(None);
     };

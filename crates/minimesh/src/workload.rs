@@ -1,9 +1,11 @@
 //! Where the pod is in a resource.
 //!
-//! Called by `kube_inject` for each document; knows the kinds of Kubernetes and OpenShift that hold pods, and nothing else.
+//! Called by the commands for each document; knows the kinds of Kubernetes and OpenShift that hold pods, and nothing else.
 //! A resource of any other kind is left alone, so a file may hold whatever an application needs.
 
-use serde_json::Value;
+use anyhow::{Context, bail};
+use serde_json::{Map, Value};
+use template::Owner;
 
 /// What a document is, as far as injection is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,9 @@ pub enum Kind {
 
 const TEMPLATE: &[&str] = &["spec", "template"];
 const JOB_TEMPLATE: &[&str] = &["spec", "jobTemplate", "spec", "template"];
+
+/// Lists of lists are legal and pointless; a limit keeps the stack.
+pub const MAX_LISTS: usize = 8;
 
 /// Tells what `resource` is by its `apiVersion` and `kind`.
 #[must_use]
@@ -44,6 +49,44 @@ pub fn kind(resource: &Value) -> Kind {
         ("batch", "CronJob") => Kind::Template(JOB_TEMPLATE),
         _ => Kind::Other,
     }
+}
+
+/// The pod template at `path`, as a pod; `described` is what errors call the resource.
+///
+/// # Errors
+/// There is none, or it is no object.
+pub fn pod(resource: &Value, path: &[&str], described: &str) -> anyhow::Result<Value> {
+    let shown = path.join(".");
+    let template = resource
+        .pointer(&format!("/{}", path.join("/")))
+        .with_context(|| format!("{described} has no pod template at {shown}"))?;
+    let Some(fields) = template.as_object() else {
+        bail!("{shown}, the pod template of {described}, is no object");
+    };
+    Ok(as_pod(fields))
+}
+
+/// The resource as the owner of the pods that are made from its template.
+#[must_use]
+pub fn owner(resource: &Value) -> Owner {
+    let field = |pointer: &str| {
+        let value = resource.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_default().to_owned()
+    };
+    Owner {
+        api_version: field("/apiVersion"),
+        kind: field("/kind"),
+        name: field("/metadata/name"),
+        namespace: field("/metadata/namespace"),
+    }
+}
+
+/// A template has a pod's fields but for the two that say that it is one.
+fn as_pod(fields: &Map<String, Value>) -> Value {
+    let mut pod = fields.clone();
+    pod.insert("apiVersion".to_owned(), "v1".into());
+    pod.insert("kind".to_owned(), "Pod".into());
+    Value::Object(pod)
 }
 
 /// `KIND "NAMESPACE/NAME"`, for messages.

@@ -1,8 +1,9 @@
-//! `minimesh kube-inject` with a cluster: a stand-in for the API server, a kubeconfig that leads to it, and the built program.
+//! `minimesh kube-inject` and `minimesh why` with a cluster: a stand-in for the API server, a kubeconfig that leads to it, and the built program.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod api_server;
+mod why;
 
 use std::{
     fs,
