@@ -10,6 +10,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use template::Reason;
 
 /// Upper bounds in seconds: a review takes a fraction of a millisecond, and the API server gives up after ten to thirty seconds.
 const TIME_BUCKETS: [f64; 13] = [
@@ -102,6 +103,11 @@ impl Injection {
             skips: Family::default(),
             time: Histogram::new(TIME_BUCKETS),
         };
+        // A series that begins at its first event hides that event from every rate.
+        for reason in Reason::all() {
+            let reason = reason.code();
+            drop(metrics.skips.get_or_create(&SkipLabels { reason }));
+        }
         registry.register(
             "sidecar_injection_requests",
             "Requests for injection",

@@ -10,9 +10,7 @@ use std::{
 
 use runtime::error::chain;
 use serde_json::Value;
-use template::{
-    Config, Error, Namespace, Outcome, Reason, Request, Warning, decide::asks_for_injection, patch,
-};
+use template::{Config, Error, Namespace, Outcome, Reason, Request, Warning, patch};
 
 use super::review::{Admission, Answer, Blame, Denial, Verdict};
 
@@ -40,21 +38,30 @@ pub(super) fn decide(
 }
 
 fn judge(config: &Config, request: &Request<'_>) -> (Verdict, Vec<String>) {
-    match template::inject(config, request) {
-        Ok(Outcome::Injected { pod, warnings }) => {
-            (changes(request.pod, &pod), lines(&warnings).collect())
+    let outcome = match template::inject(config, request) {
+        Ok(outcome) => outcome,
+        Err(error) => return (Verdict::Deny(denial(&error)), Vec::new()),
+    };
+    let surprises = template::surprises(request.pod, &outcome);
+    let surprises = surprises
+        .iter()
+        .map(|surprise| format!("{}: {surprise}", surprise.code.as_str()));
+    match outcome {
+        Outcome::Injected { pod, warnings } => {
+            let verdict = changes(request.pod, &pod);
+            (verdict, lines(&warnings).chain(surprises).collect())
         }
-        Ok(Outcome::Skipped { reason, warnings }) => {
-            let excuse = excuse(request.pod, &reason);
-            let warnings = excuse.into_iter().chain(lines(&warnings)).collect();
+        Outcome::Skipped { reason, warnings } => {
+            let excuse = excuse(&reason).into_iter();
+            let warnings = excuse.chain(lines(&warnings)).chain(surprises).collect();
             (Verdict::Pass(reason.code()), warnings)
         }
-        Err(error) => (Verdict::Deny(denial(&error)), Vec::new()),
     }
 }
 
 fn lines(warnings: &[Warning]) -> impl Iterator<Item = String> {
-    warnings.iter().map(ToString::to_string)
+    let line = |warning: &Warning| format!("{}: {warning}", warning.code());
+    warnings.iter().map(line)
 }
 
 fn changes(before: &Value, after: &Value) -> Verdict {
@@ -64,10 +71,15 @@ fn changes(before: &Value, after: &Value) -> Verdict {
     }
 }
 
-/// What to tell the author of a pod that is not injected: something only if the pod asks for it in so many words, because a
-/// warning on every pod that nobody wants in the mesh would be noise.
-fn excuse(pod: &Value, reason: &Reason) -> Option<String> {
-    asks_for_injection(pod).then(|| format!("not injected: {reason}; {}", reason.fix()))
+/// What to tell the author of a pod that is not injected: nothing if that is what it asks for, because it would be noise. Any other pod comes
+/// here only because its namespace or its own label wants it injected.
+fn excuse(reason: &Reason) -> Option<String> {
+    let is_own_wish = matches!(
+        reason,
+        Reason::OptedOutByLabel | Reason::OptedOutByAnnotation
+    );
+    let code = reason.code();
+    (!is_own_wish).then(|| format!("not injected, {code}: {reason}; {}", reason.fix()))
 }
 
 fn denial(error: &Error) -> Denial {

@@ -14,8 +14,13 @@ use serde_json::Value;
 const VERSIONS: [&str; 2] = ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"];
 /// The only kind there is.
 const KIND: &str = "AdmissionReview";
-/// The API server may cut longer warnings.
-const MAX_WARNING_CHARS: usize = 256;
+/// The API server may cut longer warnings, and drops what passes 4 KiB together.
+const MAX_WARNING_BYTES: usize = 256;
+/// As many as there is surely room for.
+const MAX_WARNINGS: usize = 4096 / MAX_WARNING_BYTES;
+
+/// Where a warning is cut.
+const ELLIPSIS: &str = "…";
 
 /// What a review asks.
 #[derive(Debug)]
@@ -210,18 +215,28 @@ fn pass(envelope: Envelope, reason: &'static str) -> Box<Answer> {
     })
 }
 
+/// As many lines as reach the user; the last one tells of those that do not.
+fn warning_lines(warnings: &[String]) -> Vec<String> {
+    let shown = match warnings.len() {
+        0..=MAX_WARNINGS => warnings.len(),
+        _ => MAX_WARNINGS - 1,
+    };
+    let lines = warnings.iter().take(shown).map(|text| warning_line(text));
+    let rest = warnings.len() - shown;
+    let more = (rest > 0).then(|| format!("{rest} more, which `minimesh why` tells"));
+    lines.chain(more).collect()
+}
+
 /// One line without control characters: anything else never reaches the user, because warnings travel in an HTTP header.
 fn warning_line(text: &str) -> String {
-    text.chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .take(MAX_WARNING_CHARS)
-        .collect()
+    let cut = text.floor_char_boundary(MAX_WARNING_BYTES);
+    let (shown, rest) = text.split_at(cut);
+    let mut line = shown.replace(char::is_control, " ");
+    if !rest.is_empty() {
+        line.truncate(line.floor_char_boundary(MAX_WARNING_BYTES - ELLIPSIS.len()));
+        line.push_str(ELLIPSIS);
+    }
+    line
 }
 
 // === impl Envelope ===
@@ -346,11 +361,7 @@ impl Answer {
                 status,
                 patch_type: patch.as_ref().map(|_| "JSONPatch"),
                 patch,
-                warnings: self
-                    .warnings
-                    .iter()
-                    .map(|text| warning_line(text))
-                    .collect(),
+                warnings: warning_lines(&self.warnings),
             },
         };
         serde_json::to_vec(&review).expect("text and numbers under text keys are always JSON")

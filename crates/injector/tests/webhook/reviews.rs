@@ -166,21 +166,25 @@ async fn the_url_sets_the_sidecars_environment() {
 }
 
 #[tokio::test]
-async fn a_pod_that_cannot_have_what_it_asks_for_is_warned() {
+async fn a_pod_that_is_not_injected_is_told_why_unless_it_asked_for_that() {
     let fixture = Fixture::start().await;
     let mut client = fixture.client(HTTP_1).await;
     let mut host = pod();
     host["spec"]["hostNetwork"] = json!(true);
-    let (_, answer) = client.review("/inject", &review_of(&host)).await;
-    assert_eq!(answer["response"]["allowed"], true);
-    assert_eq!(answer["response"].get("patch"), None);
+    for wish in [None, Some("true")] {
+        if let Some(wish) = wish {
+            host["metadata"]["labels"]["sidecar.istio.io/inject"] = json!(wish);
+        }
+        let (_, answer) = client.review("/inject", &review_of(&host)).await;
+        assert_eq!(answer["response"]["allowed"], true);
+        assert_eq!(answer["response"].get("patch"), None);
+        let warnings = answer["response"]["warnings"].to_string();
+        assert!(warnings.contains("host-network"), "{warnings}");
+    }
+    let mut out = pod();
+    out["metadata"]["labels"]["sidecar.istio.io/inject"] = json!("false");
+    let (_, answer) = client.review("/inject", &review_of(&out)).await;
     assert_eq!(answer["response"].get("warnings"), None);
-
-    host["metadata"]["labels"]["sidecar.istio.io/inject"] = json!("true");
-    let (_, answer) = client.review("/inject", &review_of(&host)).await;
-    assert_eq!(answer["response"]["allowed"], true);
-    let warnings = answer["response"]["warnings"].to_string();
-    assert!(warnings.contains("network"), "{warnings}");
     let reason = Reason::HostNetwork.code();
     assert_eq!(
         fixture
@@ -194,6 +198,39 @@ async fn a_pod_that_cannot_have_what_it_asks_for_is_warned() {
         fixture.metric("sidecar_injection_success_total").await,
         Some(0.0)
     );
+}
+
+#[tokio::test]
+async fn a_pod_that_is_injected_is_told_what_is_surprising_about_it() {
+    let fixture = Fixture::start().await;
+    let mut client = fixture.client(HTTP_1).await;
+    let mut odd = pod();
+    odd["spec"]["dnsPolicy"] = json!("None");
+    odd["spec"]["securityContext"] = json!({"runAsUser": 1337});
+    let (_, answer) = client.review("/inject", &review_of(&odd)).await;
+    assert!(answer["response"]["patch"].is_string(), "{answer}");
+    let warnings = answer["response"]["warnings"].to_string();
+    for code in ["dns-policy: ", "runs-as-proxy: "] {
+        assert!(warnings.contains(code), "{warnings}");
+    }
+    let (_, answer) = client.review("/inject", &review_of(&pod())).await;
+    assert_eq!(
+        answer["response"].get("warnings"),
+        None,
+        "no surprise, no noise"
+    );
+}
+
+#[tokio::test]
+async fn every_reason_has_a_series_from_the_start() {
+    let fixture = Fixture::start().await;
+    for reason in Reason::all() {
+        let series = format!(
+            "sidecar_injection_skip_total{{reason=\"{}\"}}",
+            reason.code()
+        );
+        assert_eq!(fixture.metric(&series).await, Some(0.0), "{series}");
+    }
 }
 
 #[tokio::test]
