@@ -120,12 +120,6 @@ pub fn decide(pod: &Value, namespace: &str, rules: &Rules) -> Decision {
     Decision::Skip(Reason::PolicyDisabled)
 }
 
-/// Whether the pod itself, by label or annotation, asks for injection.
-#[must_use]
-pub fn asks_for_injection(pod: &Value) -> bool {
-    wish(pod) == Wish::Inject
-}
-
 /// The value of `sidecar.istio.io/inject` that means nothing, such as `yes`; it is worth a warning.
 #[must_use]
 pub fn odd_wish(pod: &Value) -> Option<&str> {

@@ -71,7 +71,9 @@ impl Reason {
             Self::HostNetwork => "remove hostNetwork from the pod, or run it outside of the mesh",
             Self::Windows => "run the pod on Linux nodes, or outside of the mesh",
             Self::ProtectedNamespace(_) => "run the pod in a namespace of its own",
-            Self::MirrorPod => "run the pod by a Deployment or DaemonSet instead of a file on the node",
+            Self::MirrorPod => {
+                "run the pod by a Deployment or DaemonSet instead of a file on the node"
+            }
             Self::OptedOutByLabel => {
                 "remove the label sidecar.istio.io/inject from the pod template, or set it to \"true\""
             }

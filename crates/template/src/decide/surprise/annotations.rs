@@ -117,9 +117,8 @@ fn as_label(pod: &Value) -> Option<Surprise> {
     let found: Vec<_> = keys(pod, "labels")
         .filter(|key| is_ours(key) && !LABELS.contains(key))
         .collect();
-    (!found.is_empty()).then(|| {
-        Code::AnnotationAsLabel.of(format!("nothing reads the label {}", listed(&found)))
-    })
+    (!found.is_empty())
+        .then(|| Code::AnnotationAsLabel.of(format!("nothing reads the label {}", listed(&found))))
 }
 
 fn unknown(pod: &Value) -> Option<Surprise> {
@@ -128,10 +127,12 @@ fn unknown(pod: &Value) -> Option<Surprise> {
         .filter(|key| is_ours(key) && !KNOWN.contains(key) && !is_old(key))
         .enumerate()
         // Comparing is work, so it is done for those that are shown and no others.
-        .map(|(idx, key)| match (idx < MAX_LISTED).then(|| nearest(key)).flatten() {
-            Some(known) => format!("{key} (did you mean {known}?)"),
-            None => key.to_owned(),
-        })
+        .map(
+            |(idx, key)| match (idx < MAX_LISTED).then(|| nearest(key)).flatten() {
+                Some(known) => format!("{key} (did you mean {known}?)"),
+                None => key.to_owned(),
+            },
+        )
         .collect();
     (!found.is_empty()).then(|| {
         Code::UnknownAnnotation.of(format!("nothing reads the annotation {}", listed(&found)))
@@ -168,8 +169,13 @@ fn image_ignored(pod: &Value, injected: &Value) -> Option<Surprise> {
 /// If one of the four is annotated, the configured resources are dropped altogether, as in Istio.
 fn partial_resources(pod: &Value) -> Option<Surprise> {
     let has = |name: &str| pod::annotation(pod, &format!("sidecar.istio.io/proxy{name}")).is_some();
-    let any = ["CPU", "Memory", "CPULimit", "MemoryLimit"].into_iter().any(has);
-    let lacking: Vec<_> = ["CPU", "Memory"].into_iter().filter(|name| !has(name)).collect();
+    let any = ["CPU", "Memory", "CPULimit", "MemoryLimit"]
+        .into_iter()
+        .any(has);
+    let lacking: Vec<_> = ["CPU", "Memory"]
+        .into_iter()
+        .filter(|name| !has(name))
+        .collect();
     (any && !lacking.is_empty()).then(|| {
         Code::PartialResources.of(format!(
             "an annotation gives the sidecar's resources, so the configured ones are dropped and it requests no {}",

@@ -64,7 +64,9 @@ fn net_admin(pod: &Value) -> Option<Surprise> {
         let Some(context) = container.get("securityContext") else {
             return false;
         };
-        let added = context.pointer("/capabilities/add").and_then(Value::as_array);
+        let added = context
+            .pointer("/capabilities/add")
+            .and_then(Value::as_array);
         let mut added = added.into_iter().flatten().filter_map(Value::as_str);
         context.get("privileged") == Some(&Value::Bool(true))
             || added.any(|name| matches!(name, "NET_ADMIN" | "CAP_NET_ADMIN" | "ALL"))
@@ -102,9 +104,8 @@ fn port_collision(pod: &Value) -> Option<Surprise> {
 fn init_before_sidecar(injected: &Value) -> Option<Surprise> {
     pod::position(injected, List::Main, PROXY_CONTAINER)?;
     let inits = pod::containers(injected, List::Init);
-    let ours = |container: &&Value| {
-        [INIT_CONTAINER, VALIDATION_CONTAINER].contains(&pod::name(container))
-    };
+    let ours =
+        |container: &&Value| [INIT_CONTAINER, VALIDATION_CONTAINER].contains(&pod::name(container));
     let waiting: Vec<_> = inits
         .iter()
         .skip_while(|container| !ours(container))

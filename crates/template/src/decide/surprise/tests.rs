@@ -93,7 +93,10 @@ fn wishes_and_annotations_that_do_not_do_what_they_seem_to_are_told() {
     );
     for (key, instead) in [
         ("sidecar.istio.io/inject", "label"),
-        ("traffic.sidecar.istio.io/kubevirtInterfaces", "reroute-virtual"),
+        (
+            "traffic.sidecar.istio.io/kubevirtInterfaces",
+            "reroute-virtual",
+        ),
         ("sidecar.istio.io/enableCoreDump", "nothing"),
     ] {
         check(Code::DeprecatedAnnotation, &annotated(key, "true"), instead);
@@ -130,7 +133,10 @@ fn an_unknown_annotation_is_told_with_the_one_that_was_probably_meant() {
             "traffic.sidecar.istio.io/excludeOutboundIpRange",
             "did you mean traffic.sidecar.istio.io/excludeOutboundIPRanges?",
         ),
-        ("inject.istio.io/template", "did you mean inject.istio.io/templates?"),
+        (
+            "inject.istio.io/template",
+            "did you mean inject.istio.io/templates?",
+        ),
     ] {
         check(Code::UnknownAnnotation, &annotated(key, "1"), meant);
     }
@@ -168,7 +174,11 @@ fn containers_that_escape_collide_or_wait_are_told() {
         &json!({"spec": {"restartPolicy": "OnFailure"}}),
         "OnFailure",
     );
-    check(Code::DnsPolicy, &json!({"spec": {"dnsPolicy": "None"}}), "None");
+    check(
+        Code::DnsPolicy,
+        &json!({"spec": {"dnsPolicy": "None"}}),
+        "None",
+    );
     check(
         Code::SharedProcessNamespace,
         &json!({"spec": {"shareProcessNamespace": true}}),
@@ -195,7 +205,11 @@ fn init_containers_are_told_only_if_captured_before_an_ordinary_sidecar() {
     for (inits, mains, expected) in [
         (json!([init, own]), json!([{"name": "web"}, proxy]), true),
         (json!([own, init]), json!([{"name": "web"}, proxy]), false),
-        (json!([init, exempt]), json!([{"name": "web"}, proxy]), false),
+        (
+            json!([init, exempt]),
+            json!([{"name": "web"}, proxy]),
+            false,
+        ),
         (json!([proxy, init, own]), json!([{"name": "web"}]), false),
         (json!([own]), json!([{"name": "web"}, proxy]), false),
     ] {
@@ -243,7 +257,10 @@ fn codes_are_unique_and_every_one_has_a_fix() {
     let unique: BTreeSet<_> = codes.iter().map(|(code, _)| code).collect();
     assert_eq!(unique.len(), codes.len());
     for (code, fix) in &codes {
-        assert!(code.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-'));
+        assert!(
+            code.chars()
+                .all(|letter| letter.is_ascii_lowercase() || letter == '-')
+        );
         assert!(!fix.is_empty() && !fix.ends_with('.'), "{code}");
     }
 }
