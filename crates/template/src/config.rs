@@ -61,6 +61,8 @@ pub(crate) struct Compiled {
     pub(crate) aliases: BTreeMap<String, Vec<String>>,
     pub(crate) injected_annotations: BTreeMap<String, String>,
     pub(crate) format: Format,
+    /// Whether a template shows labels or annotations as a whole, and so what an injection added to them.
+    pub(crate) shows_metadata: bool,
     pub(crate) values: Value,
     pub(crate) mesh: Mesh,
 }

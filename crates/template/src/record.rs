@@ -25,7 +25,15 @@ pub(crate) struct Status {
     volumes: Option<Vec<String>>,
     image_pull_secrets: Option<Vec<String>>,
     revision: String,
+    /// Annotations and labels before the injection, as far as it changed them; only recorded where templates show them.
+    #[serde(skip_serializing_if = "Changes::is_empty")]
+    annotations: Changes,
+    #[serde(skip_serializing_if = "Changes::is_empty")]
+    labels: Changes,
 }
+
+/// Keys with the values that they had; none where there was no such key.
+type Changes = BTreeMap<String, Option<String>>;
 
 /// Annotation `proxy.istio.io/overrides`: the author's own containers that overlap with the templates', as they were.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -110,7 +118,14 @@ impl Status {
                 revision
             }
             .to_owned(),
+            ..Self::default()
         }
+    }
+
+    /// Records what became of the metadata that templates saw in `input`.
+    pub(crate) fn record_metadata(&mut self, input: &Value, merged: &Value) {
+        self.annotations = changes(input, merged, "annotations");
+        self.labels = changes(input, merged, "labels");
     }
 
     pub(crate) fn to_json(&self) -> String {
@@ -236,6 +251,28 @@ impl Overrides {
     }
 }
 
+fn changes(input: &Value, merged: &Value, field: &str) -> Changes {
+    let none = Map::new();
+    let before = pod::metadata_map(input, field).unwrap_or(&none);
+    let after = pod::metadata_map(merged, field).unwrap_or(&none);
+    let keys = before.keys().chain(after.keys());
+    keys.filter(|key| *key != annotations::STATUS && before.get(*key) != after.get(*key))
+        .map(|key| {
+            let value = before.get(key).and_then(Value::as_str);
+            (key.clone(), value.map(str::to_owned))
+        })
+        .collect()
+}
+
+fn undo(metadata: &mut Map<String, Value>, changes: &Changes) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => metadata.insert(key.clone(), Value::from(value.as_str())),
+            None => metadata.remove(key),
+        };
+    }
+}
+
 fn as_containers<S: Serializer>(
     containers: &[Map<String, Value>],
     serializer: S,
@@ -272,6 +309,14 @@ pub(crate) fn template_input<'a>(
             status_port,
         );
         pod::metadata_map_mut(&mut input, "annotations").remove(annotations::STATUS);
+        for (field, changes) in [
+            ("annotations", &status.annotations),
+            ("labels", &status.labels),
+        ] {
+            if !changes.is_empty() {
+                undo(pod::metadata_map_mut(&mut input, field), changes);
+            }
+        }
     }
     overrides.restore(&mut input);
     Cow::Owned(input)

@@ -119,6 +119,9 @@ fn formats() -> Vec<Case> {
         Case::new("mounts", "several-lists"),
         Case::new("directives", "directives"),
         Case::new("types", "types"),
+        Case::new("metadata", "metadata")
+            .mesh("enablePrometheusMerge: true")
+            .path("/inject/net/n1"),
         Case::new("switch", "switch")
             .values("pilot: {env: {ENABLE_CLUSTER_TRUST_BUNDLE_API: 'true'}}"),
     ]

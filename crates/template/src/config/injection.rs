@@ -63,6 +63,7 @@ pub(super) fn read(source: Text<'_>, values: Value, mesh: Mesh) -> Result<Compil
             .read("aliases", "a map from a name to a list of names")?
             .unwrap_or_default(),
         injected_annotations: fields.annotations()?,
+        shows_metadata: fields.texts().any(shows_metadata),
         templates,
         format,
         values,
@@ -161,6 +162,14 @@ impl Fields<'_> {
             .collect()
     }
 
+    /// The templates' texts.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let templates = self.get("templates").and_then(Value::as_object);
+        let first = self.get("template").filter(|_| templates.is_none());
+        let templates = templates.into_iter().flat_map(Map::values);
+        templates.chain(first).filter_map(Value::as_str)
+    }
+
     fn templates(&self) -> Result<(BTreeMap<String, Template>, Format), ConfigError> {
         if let Some(templates) = self.get("templates") {
             let templates = templates
@@ -231,6 +240,32 @@ fn delimiters(text: &str) -> Delimiters<'static> {
     }
 }
 
+/// Whether a template looks at labels or annotations in another way than one by one.
+///
+/// Judged by the word before them. Saying yes in doubt costs a longer record and nothing else.
+fn shows_metadata(template: &str) -> bool {
+    const METADATA: &str = ".ObjectMeta";
+    template.match_indices(METADATA).any(|(at, _)| {
+        let (before, after) = template.split_at(at);
+        let after = after.strip_prefix(METADATA).unwrap_or_default();
+        let end = after.find(|letter: char| !letter.is_alphanumeric() && letter != '.');
+        let field = after.get(..end.unwrap_or(after.len())).unwrap_or_default();
+        let action = before.rfind(['{', '[']).and_then(|open| before.get(open..));
+        let calls = |function| action.is_some_and(|action| action.contains(function));
+        let word = before
+            .trim_end()
+            .rsplit(|letter: char| !letter.is_alphanumeric())
+            .next();
+        match field {
+            "" => word != Some("annotation"),
+            ".Annotations" | ".Labels" => {
+                !matches!(word, Some("index" | "isset")) && !calls("otelResourceAttributes")
+            }
+            _ => false,
+        }
+    })
+}
+
 /// Refuses names of templates that there are not: every pod would be denied for them.
 fn check_names(fields: &Fields<'_>, compiled: &Compiled) -> Result<(), ConfigError> {
     // Where nothing is said, pods may still name what there is in their annotation.
@@ -257,5 +292,35 @@ fn check_names(fields: &Fields<'_>, compiled: &Compiled) -> Result<(), ConfigErr
             name: name.clone(),
             known: compiled.known_templates(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_shows_metadata_if_it_takes_more_than_one_of_them_at_a_time() {
+        for (template, shows) in [
+            ("{{ index .ObjectMeta.Labels `app` }}", false),
+            (
+                "{{ if (isset .ObjectMeta.Annotations `a`) }}{{ end }}",
+                false,
+            ),
+            ("{{ annotation .ObjectMeta `a` .ObjectMeta.Name }}", false),
+            (
+                "{{ otelResourceAttributes .ObjectMeta.Annotations .ObjectMeta.Labels }}",
+                false,
+            ),
+            ("[[ toJSON .ObjectMeta.Labels ]]", true),
+            (
+                "{{ range $key, $value := .ObjectMeta.Annotations }}{{ end }}",
+                true,
+            ),
+            ("{{ $meta := .ObjectMeta }}", true),
+            ("{{ .ObjectMeta.Annotations | toYaml }}", true),
+        ] {
+            assert_eq!(shows_metadata(template), shows, "{template}");
+        }
     }
 }

@@ -48,12 +48,7 @@ impl<'a> Injection<'a> {
         warnings: Vec<Warning>,
     ) -> Result<Self, Error> {
         let (compiled, options) = (config.compiled(), config.options());
-        let invalid = validate::annotations(request.pod);
-        if !invalid.is_empty() {
-            return Err(Error::Annotations {
-                annotations: invalid,
-            });
-        }
+        check_annotations(request.pod)?;
         let status = Status::of(request.pod);
         let mut original = Cow::Borrowed(request.pod);
         if options.platform == Platform::OpenShift && status.is_none() {
@@ -82,24 +77,29 @@ impl<'a> Injection<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<(Value, Vec<Warning>), Error> {
+        let original = std::mem::take(&mut self.original);
         let owner = self
             .request
             .owner
             .clone()
-            .unwrap_or_else(|| Owner::of(&self.original));
+            .unwrap_or_else(|| Owner::of(&original));
         let input = record::template_input(
-            &self.original,
+            &original,
             self.status.as_ref(),
             &self.overrides,
             self.status_port,
         );
+        if self.status.is_some() {
+            // The record is an annotation like any other: its author may have written anything.
+            check_annotations(&input)?;
+        }
         let rendered = self.render(&input, &owner)?;
-        let mut merged = (*self.original).clone();
+        let mut merged = (*original).clone();
         let template_pod = self.merge(&mut merged, &rendered.patches)?;
-        let earlier = Earlier::of(&self.original, self.status.as_ref());
+        let earlier = Earlier::of(&original, self.status.as_ref());
         let (mut saved, is_new) = overrides::reapply(
             &mut merged,
-            &self.original,
+            &original,
             &template_pod,
             self.status.as_ref(),
             self.overrides.clone(),
@@ -119,16 +119,20 @@ impl<'a> Injection<'a> {
         overrides::align_users(&mut merged, &saved, self.is_tproxy());
         overrides::tidy(&mut merged, &template_pod);
         self.adjust(&mut merged, &earlier, rendered.rewrite_probes)?;
-        let status = Status::new(
+        let mut status = Status::new(
             &template_pod,
             &merged,
             self.status.as_ref(),
             self.options.shown_revision(),
         );
-        self.annotate(&mut merged, &status);
+        self.annotate(&mut merged);
+        if self.config.shows_metadata {
+            status.record_metadata(&input, &merged);
+        }
+        pod::annotate(&mut merged, annotations::STATUS, status.to_json());
         order::arrange(&mut merged, self.holds_application());
         if self.status.is_some() {
-            order::keep(&self.original, &mut merged);
+            order::keep(&original, &mut merged);
         }
         Ok((merged, self.warnings))
     }
@@ -213,12 +217,11 @@ impl<'a> Injection<'a> {
         )
     }
 
-    fn annotate(&self, merged: &mut Value, status: &Status) {
+    fn annotate(&self, merged: &mut Value) {
         if let Some(network) = self.environment.get(env::META_NETWORK) {
             pod::metadata_map_mut(merged, "labels")
                 .insert(labels::NETWORK.to_owned(), Value::from(network.as_str()));
         }
-        pod::annotate(merged, annotations::STATUS, status.to_json());
         for (key, value) in &self.config.injected_annotations {
             pod::annotate(merged, key, value.as_str());
         }
@@ -272,6 +275,15 @@ impl Earlier {
             scrape: variable(env::PROMETHEUS_ANNOTATIONS),
             probers: variable(env::KUBE_APP_PROBERS),
         }
+    }
+}
+
+fn check_annotations(pod: &Value) -> Result<(), Error> {
+    let annotations = validate::annotations(pod);
+    if annotations.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Annotations { annotations })
     }
 }
 
