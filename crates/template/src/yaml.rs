@@ -5,12 +5,13 @@
 //! bounded in depth and in what aliases may expand to, and a duplicate key is an error; what is written reads back as the same value.
 //!
 //! ```text
-//! text ──► documents() ──► Document ──► load ──► scalar ──► serde_json::Value ──► to_string() ──► text
+//! text ──► documents() ──► Document ──► quick, else load ──► scalar ──► serde_json::Value ──► to_string() ──► text
 //!                              └─ raw: the very bytes, for documents that nobody changes
 //! ```
 
 mod emit;
 mod load;
+mod quick;
 mod scalar;
 mod split;
 

@@ -1,6 +1,7 @@
 //! From parser events to one JSON value.
 //!
 //! Called for each document; drives `saphyr_parser`, which knows the grammar, and adds what the grammar leaves open: scalar types, keys, aliases, merges.
+//! Text as templates render it never gets that far: [`quick`] reads it.
 //! The stack of open nodes is ours and bounded, so nothing recurses with the input, and aliases are paid for from a budget.
 
 use std::collections::{HashMap, HashSet};
@@ -9,7 +10,7 @@ use base64::Engine;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Value};
 
-use super::{Error, MAX_DEPTH, Problem, scalar};
+use super::{Error, MAX_DEPTH, Problem, quick, scalar};
 
 /// What all aliases of a document may add up to, in bytes: manifests of etcd's largest size expanded ten times over.
 const EXPANSION_LIMIT: usize = 16 << 20;
@@ -17,6 +18,9 @@ const EXPANSION_LIMIT: usize = 16 << 20;
 /// Reads the one document in `text`, which stands `lines_before` lines into its stream.
 pub(super) fn single(origin: &str, text: &str, lines_before: usize) -> Result<Value, Error> {
     let body = text.trim_start_matches('\u{feff}');
+    if let Some(value) = quick::read(body) {
+        return Ok(value);
+    }
     match read(body) {
         Ok(value) => Ok(value),
         // JSON escapes that YAML 1.1 readers stumble over are still JSON, and kubectl takes JSON.
@@ -34,7 +38,8 @@ fn json(text: &str, failure: &Failure) -> Option<Value> {
     (syntax && text.trim_start().starts_with('{')).then(|| serde_json::from_str(text).ok())?
 }
 
-fn read(text: &str) -> Result<Value, Failure> {
+/// Reads all of YAML.
+pub(super) fn read(text: &str) -> Result<Value, Failure> {
     let mut parser = Parser::new_from_str(text);
     let mut loader = Loader::default();
     let mut document = Value::Null;
@@ -50,7 +55,8 @@ fn read(text: &str) -> Result<Value, Failure> {
 }
 
 /// A problem and its place in the text at hand.
-struct Failure {
+#[derive(Debug)]
+pub(super) struct Failure {
     line: usize,
     column: usize,
     problem: Problem,
