@@ -281,34 +281,32 @@ impl Merge {
     }
 
     /// A value of the patch that has no counterpart: without nulls in maps and without directives; `None` if it was only there to delete.
-    fn plain(self, value: Value) -> Option<Value> {
-        match value {
-            Value::Object(mut map) => {
-                if self.directives == Directives::Obey {
-                    if map.remove(PATCH).is_some_and(|order| order == "delete") {
-                        return None;
-                    }
-                    map.retain(|key, _| {
-                        key != RETAIN_KEYS
-                            && !key.starts_with(SET_ORDER)
-                            && !key.starts_with(DELETE_FROM_LIST)
-                    });
-                }
-                let entries = map.into_iter().filter(|(_, value)| !value.is_null());
-                Some(Value::Object(
-                    entries
-                        .filter_map(|(key, value)| Some((key, self.plain(value)?)))
-                        .collect(),
-                ))
-            }
-            Value::Array(list) => Some(Value::Array(
-                list.into_iter()
-                    .filter_map(|item| self.plain(item))
-                    .collect(),
-            )),
-            scalar => Some(scalar),
-        }
+    fn plain(self, mut value: Value) -> Option<Value> {
+        self.clean(&mut value).then_some(value)
     }
+
+    /// Takes nulls and directives out; tells whether anything is to be left.
+    fn clean(self, value: &mut Value) -> bool {
+        match value {
+            Value::Object(map) => {
+                let obeys = self.directives == Directives::Obey;
+                if obeys && map.remove(PATCH).is_some_and(|order| order == "delete") {
+                    return false;
+                }
+                map.retain(|key, value| {
+                    !(value.is_null() || obeys && is_directive(key)) && self.clean(value)
+                });
+            }
+            Value::Array(list) => list.retain_mut(|item| self.clean(item)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+        true
+    }
+}
+
+/// Whether a key concerns the keys next to it and is not one of the value.
+fn is_directive(key: &str) -> bool {
+    key == RETAIN_KEYS || key.starts_with(SET_ORDER) || key.starts_with(DELETE_FROM_LIST)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,19 +3,23 @@
 //! Called by the webhook to tell the API server what injection changed; `apply` is the receiving side, for tests and for whoever checks an answer.
 //! Every operation names a path that is there at its turn, so the patch applies strictly, and applying it to `before` gives `after`.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// One operation of a patch, in JSON as the API server expects it: `{"op": "add", "path": "/spec/volumes/0", "value": {…}}`.
+///
+/// Borrows the new values from what [`diff`] was given, and owns them where it was read from JSON.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
-pub enum Operation {
+pub enum Operation<'v> {
     /// Puts a value where there is none; within a list, before the item at that index, or at its end.
     Add {
         /// JSON pointer (RFC 6901).
         path: String,
         /// What is put there.
-        value: Value,
+        value: Cow<'v, Value>,
     },
     /// Takes a value away.
     Remove {
@@ -27,7 +31,7 @@ pub enum Operation {
         /// JSON pointer to what is there.
         path: String,
         /// What is put there.
-        value: Value,
+        value: Cow<'v, Value>,
     },
 }
 
@@ -44,7 +48,7 @@ pub struct Mismatch {
 /// Items of a list that only moved aside for others stay, so a container that is put first costs one operation; lists of several thousand items
 /// that have little in common are replaced as a whole where comparing each pair would take longer than sending it.
 #[must_use]
-pub fn diff(before: &Value, after: &Value) -> Vec<Operation> {
+pub fn diff<'v>(before: &Value, after: &'v Value) -> Vec<Operation<'v>> {
     let mut differ = Differ {
         path: String::new(),
         operations: Vec::new(),
@@ -57,11 +61,11 @@ pub fn diff(before: &Value, after: &Value) -> Vec<Operation> {
 ///
 /// # Errors
 /// The first operation that does not fit; `value` is then half changed and of no use.
-pub fn apply(value: &mut Value, operations: &[Operation]) -> Result<(), Mismatch> {
+pub fn apply(value: &mut Value, operations: &[Operation<'_>]) -> Result<(), Mismatch> {
     operations.iter().try_for_each(|operation| {
         let (path, new) = match operation {
-            Operation::Add { path, value } => (path, Some((value, true))),
-            Operation::Replace { path, value } => (path, Some((value, false))),
+            Operation::Add { path, value } => (path, Some((&**value, true))),
+            Operation::Replace { path, value } => (path, Some((&**value, false))),
             Operation::Remove { path } => (path, None),
         };
         apply_one(value, path, new).ok_or_else(|| Mismatch { path: path.clone() })
@@ -71,27 +75,28 @@ pub fn apply(value: &mut Value, operations: &[Operation]) -> Result<(), Mismatch
 /// Table cells above which the longest common subsequence is not sought.
 const MAX_CELLS: usize = 1 << 20;
 
-struct Differ {
+struct Differ<'v> {
     path: String,
-    operations: Vec<Operation>,
+    operations: Vec<Operation<'v>>,
 }
 
 // === impl Differ ===
 
-impl Differ {
-    fn value(&mut self, before: &Value, after: &Value) {
+impl<'v> Differ<'v> {
+    fn value(&mut self, before: &Value, after: &'v Value) {
         match (before, after) {
-            (before, after) if before == after => {}
+            // Not compared first: where one field of a large map differs, the others would be compared at each level above it.
             (Value::Object(before), Value::Object(after)) => self.map(before, after),
+            (before, after) if before == after => {}
             (Value::Array(before), Value::Array(after)) => self.list(before, after),
             (_, after) => self.operations.push(Operation::Replace {
                 path: self.path.clone(),
-                value: after.clone(),
+                value: Cow::Borrowed(after),
             }),
         }
     }
 
-    fn map(&mut self, before: &Map<String, Value>, after: &Map<String, Value>) {
+    fn map(&mut self, before: &Map<String, Value>, after: &'v Map<String, Value>) {
         for key in before.keys().filter(|key| !after.contains_key(*key)) {
             self.at_key(key, |differ| {
                 differ.operations.push(Operation::Remove {
@@ -104,14 +109,14 @@ impl Differ {
                 Some(old) => differ.value(old, new),
                 None => differ.operations.push(Operation::Add {
                     path: differ.path.clone(),
-                    value: new.clone(),
+                    value: Cow::Borrowed(new),
                 }),
             });
         }
     }
 
     /// Walks both lists along the items that they have in common; what lies between two of those is changed in place, removed or added.
-    fn list(&mut self, before: &[Value], after: &[Value]) {
+    fn list(&mut self, before: &[Value], after: &'v [Value]) {
         let same = |old: &&Value, new: &&Value| is_counterpart(old, new);
         let head = before
             .iter()
@@ -153,7 +158,7 @@ impl Differ {
                 self.at_index(new_idx, |differ| {
                     differ.operations.push(Operation::Add {
                         path: differ.path.clone(),
-                        value: new.clone(),
+                        value: Cow::Borrowed(new),
                     })
                 });
                 new_idx += 1;
@@ -166,7 +171,7 @@ impl Differ {
         }
     }
 
-    fn item(&mut self, before: &[Value], old_idx: usize, after: &[Value], new_idx: usize) {
+    fn item(&mut self, before: &[Value], old_idx: usize, after: &'v [Value], new_idx: usize) {
         if let (Some(old), Some(new)) = (before.get(old_idx), after.get(new_idx)) {
             self.at_index(new_idx, |differ| differ.value(old, new));
         }
@@ -358,7 +363,7 @@ mod tests {
             (json!([]), json!([{"op": "remove", "path": "/0"}])),
             (json!({}), json!([{"op": "remove", "path": ""}])),
         ] {
-            let operations: Vec<Operation> =
+            let operations: Vec<Operation<'_>> =
                 serde_json::from_value(operations).expect("operations");
             assert!(
                 apply(&mut value.clone(), &operations).is_err(),

@@ -3,6 +3,8 @@
 //! Used by every step of the pipeline; `check` runs first, so that the others may rely on the shape of what they touch.
 //! Only the fields that injection itself reads or writes are looked at, so whatever else a pod holds survives.
 
+use std::fmt::Arguments;
+
 use serde_json::{Map, Value};
 
 use crate::error::Error;
@@ -45,63 +47,67 @@ pub(crate) fn check_patch(patch: &Value) -> Result<(), Error> {
     check_shape(patch, |container| container.get("$patch").is_some())
 }
 
+/// Paths are only written out for errors.
 fn check_shape(pod: &Value, is_directive: fn(&Value) -> bool) -> Result<(), Error> {
-    let root =
-        object("the pod", Some(pod))?.ok_or_else(|| wrong("the pod", "an object", &Value::Null))?;
-    if let Some(metadata) = object("metadata", root.get("metadata"))? {
+    let root = object(format_args!("the pod"), Some(pod))?
+        .ok_or_else(|| wrong(format_args!("the pod"), "an object", &Value::Null))?;
+    if let Some(metadata) = object(format_args!("metadata"), root.get("metadata"))? {
         for field in ["labels", "annotations"] {
-            strings(&format!("metadata.{field}"), metadata.get(field))?;
+            strings(format_args!("metadata.{field}"), metadata.get(field))?;
         }
         for field in ["name", "generateName", "namespace"] {
-            string(&format!("metadata.{field}"), metadata.get(field))?;
+            string(format_args!("metadata.{field}"), metadata.get(field))?;
         }
-        list("metadata.ownerReferences", metadata.get("ownerReferences"))?;
+        list(
+            format_args!("metadata.ownerReferences"),
+            metadata.get("ownerReferences"),
+        )?;
     }
-    let Some(spec) = object("spec", root.get("spec"))? else {
+    let Some(spec) = object(format_args!("spec"), root.get("spec"))? else {
         return Ok(());
     };
     if let Some(value) = spec
         .get("hostNetwork")
         .filter(|value| !value.is_boolean() && !value.is_null())
     {
-        return Err(wrong("spec.hostNetwork", "a boolean", value));
+        return Err(wrong(format_args!("spec.hostNetwork"), "a boolean", value));
     }
     for field in ["nodeName", "serviceAccountName", "dnsPolicy"] {
-        string(&format!("spec.{field}"), spec.get(field))?;
+        string(format_args!("spec.{field}"), spec.get(field))?;
     }
     for containers in List::BOTH {
-        let path = format!("spec.{}", containers.field());
-        let containers = list(&path, spec.get(containers.field()))?
+        let field = containers.field();
+        let containers = list(format_args!("spec.{field}"), spec.get(field))?
             .iter()
             .enumerate();
         for (container_idx, container) in
             containers.filter(|(_, container)| !is_directive(container))
         {
-            check_container(&format!("{path}[{container_idx}]"), container)?;
+            check_container(format_args!("spec.{field}[{container_idx}]"), container)?;
         }
     }
     for field in ["volumes", "imagePullSecrets"] {
-        list(&format!("spec.{field}"), spec.get(field))?;
+        list(format_args!("spec.{field}"), spec.get(field))?;
     }
     Ok(())
 }
 
-fn check_container(path: &str, container: &Value) -> Result<(), Error> {
+fn check_container(path: Arguments<'_>, container: &Value) -> Result<(), Error> {
     let fields =
         object(path, Some(container))?.ok_or_else(|| wrong(path, "an object", container))?;
     match fields.get("name") {
         Some(Value::String(name)) if !name.is_empty() => {}
         other => {
             return Err(wrong(
-                &format!("{path}.name"),
+                format_args!("{path}.name"),
                 "a name",
                 other.unwrap_or(&Value::Null),
             ));
         }
     }
-    string(&format!("{path}.image"), fields.get("image"))?;
+    string(format_args!("{path}.image"), fields.get("image"))?;
     for field in ["env", "ports", "volumeMounts", "args"] {
-        list(&format!("{path}.{field}"), fields.get(field))?;
+        list(format_args!("{path}.{field}"), fields.get(field))?;
     }
     for field in [
         "securityContext",
@@ -110,13 +116,13 @@ fn check_container(path: &str, container: &Value) -> Result<(), Error> {
         "readinessProbe",
         "startupProbe",
     ] {
-        object(&format!("{path}.{field}"), fields.get(field))?;
+        object(format_args!("{path}.{field}"), fields.get(field))?;
     }
     Ok(())
 }
 
 fn object<'a>(
-    path: &str,
+    path: Arguments<'_>,
     value: Option<&'a Value>,
 ) -> Result<Option<&'a Map<String, Value>>, Error> {
     match value {
@@ -126,7 +132,7 @@ fn object<'a>(
     }
 }
 
-fn list<'a>(path: &str, value: Option<&'a Value>) -> Result<&'a [Value], Error> {
+fn list<'a>(path: Arguments<'_>, value: Option<&'a Value>) -> Result<&'a [Value], Error> {
     match value {
         None | Some(Value::Null) => Ok(&[]),
         Some(Value::Array(list)) => Ok(list),
@@ -134,21 +140,21 @@ fn list<'a>(path: &str, value: Option<&'a Value>) -> Result<&'a [Value], Error> 
     }
 }
 
-fn string(path: &str, value: Option<&Value>) -> Result<(), Error> {
+fn string(path: Arguments<'_>, value: Option<&Value>) -> Result<(), Error> {
     match value {
         None | Some(Value::Null | Value::String(_)) => Ok(()),
         Some(other) => Err(wrong(path, "a string", other)),
     }
 }
 
-fn strings(path: &str, value: Option<&Value>) -> Result<(), Error> {
+fn strings(path: Arguments<'_>, value: Option<&Value>) -> Result<(), Error> {
     object(path, value)?
         .into_iter()
         .flatten()
-        .try_for_each(|(key, value)| string(&format!("{path}[{key:?}]"), Some(value)))
+        .try_for_each(|(key, value)| string(format_args!("{path}[{key:?}]"), Some(value)))
 }
 
-fn wrong(field: &str, expected: &'static str, found: &Value) -> Error {
+fn wrong(field: Arguments<'_>, expected: &'static str, found: &Value) -> Error {
     let found = match found {
         Value::Null => "nothing",
         Value::Bool(_) => "a boolean",
@@ -158,7 +164,7 @@ fn wrong(field: &str, expected: &'static str, found: &Value) -> Error {
         Value::Object(_) => "an object",
     };
     Error::Shape {
-        field: field.to_owned(),
+        field: field.to_string(),
         expected,
         found,
     }

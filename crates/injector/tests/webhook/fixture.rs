@@ -85,7 +85,7 @@ pub(crate) fn review_of(pod: &Value) -> Value {
 pub(crate) fn patched(pod: &Value, answer: &Value) -> Value {
     let patch = answer["response"]["patch"].as_str().expect("a patch");
     let patch = STANDARD.decode(patch).expect("base64");
-    let operations: Vec<template::patch::Operation> =
+    let operations: Vec<template::patch::Operation<'_>> =
         serde_json::from_slice(&patch).expect("a JSON patch");
     let mut pod = pod.clone();
     template::patch::apply(&mut pod, &operations).expect("a patch that applies strictly");
