@@ -1,7 +1,7 @@
 //! `minimesh why`: the whole decision about a pod, told instead of done.
 //!
-//! Called by `run`. Asks in the order of an admission: [`webhooks`] chooses as the API server does, [`judge`] decides as the injector does, by the
-//! very code of both. Nothing is changed, so it may be asked at any time; [`report`] says what came of it.
+//! Called by `run`. Asks in the order of an admission: `webhooks` chooses as the API server does, `judge` decides as the injector does, by the
+//! very code of both. Nothing is changed, so it may be asked at any time; `report` says what came of it.
 //!
 //! ```text
 //!  POD or FILE ─► resource ─┬─► webhooks: does the API server ask an injector, and which? ─┐
