@@ -49,7 +49,7 @@ enum Command {
     Setup,
     /// Run the cluster tests: a kind cluster, the images and the chart of this tree, nginx with traffic interception.
     E2e(e2e::Args),
-    /// Measure requests per second and CPU per request through two sidecars against a direct connection.
+    /// Measure what the programs cost: requests through two sidecars, reviews by the injector.
     Bench(bench::Args),
     /// Check the rules of the tree that no compiler holds.
     Tidy,
