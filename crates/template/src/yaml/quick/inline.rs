@@ -111,7 +111,8 @@ fn flow_key(text: &str) -> Read<'_, String> {
 
 /// A plain scalar of letters, digits and the marks of names and quantities.
 fn flow_plain(text: &str) -> Read<'_, Value> {
-    if !text.as_bytes().first()?.is_ascii_alphanumeric() {
+    let first = text.as_bytes().first()?;
+    if !(first.is_ascii_alphanumeric() || *first == b'/') {
         return None;
     }
     let is_inner = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./$+-".contains(byte);

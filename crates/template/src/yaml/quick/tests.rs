@@ -42,7 +42,7 @@ spec:
       # a comment
       - name: POD_NAME
         valueFrom:
-          fieldRef: {fieldPath: metadata.name}
+          fieldRef: {fieldPath: metadata.name, path: /healthz/ready}
       - |
        text
       securityContext:
@@ -146,6 +146,7 @@ const PIECES: &[&str] = &[
     "~",
     "-x",
     "--",
+    "/p/q",
     "\"q r\"",
     "'s''t'",
     "\"\\u0041\\n",
