@@ -1,7 +1,7 @@
 //! The Go toolchain, which Kubernetes and its tools are compiled with.
 //!
-//! Called by `setup` and `node`. Debian's Go may be older than what Kubernetes needs; then the toolchain comes from the module proxy,
-//! as Go itself would fetch it.
+//! Called by `setup` and `node`. Debian's Go may be older than what Kubernetes needs; then the toolchain comes from the module proxy
+//! that GOPROXY names, as Go itself would fetch it.
 
 use std::{
     env, fs,
@@ -18,7 +18,6 @@ use crate::project;
 const TOOLCHAIN: &str = "v0.0.1-go1.26.0";
 /// Minor version that Kubernetes, kind and Helm need.
 const OLDEST: u32 = 26;
-const PROXY: &str = "https://proxy.golang.org";
 
 /// A Go toolchain that is new enough.
 pub(crate) struct Go {
@@ -95,7 +94,9 @@ fn fetch(folder: &Path) -> anyhow::Result<()> {
     let proxy = proxy
         .split([',', '|'])
         .find(|proxy| proxy.starts_with("http"))
-        .unwrap_or(PROXY);
+        .with_context(|| {
+            format!("there is no Go 1.{OLDEST} or newer; install it, or say by GOPROXY which module proxy has its toolchain")
+        })?;
     let module = format!("{TOOLCHAIN}.{}", platform()?);
     let url = format!("{proxy}/golang.org/toolchain/@v/{module}.zip");
     println!("fetching {url}");
