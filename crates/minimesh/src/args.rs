@@ -29,8 +29,28 @@ pub enum Command {
     /// Asks what the API server asks (the webhook's selectors) and then what the injector asks, of a pod or workload in the cluster or of a manifest.
     /// The exit status is 0 if every pod is or would be injected, 3 if one is not, and 1 if that cannot be found out or the pod would be refused.
     Why(WhyArgs),
+    /// Work on the injection configuration itself: its templates and values.
+    Template(TemplateArgs),
     /// Print the version.
     Version,
+}
+
+/// What comes after `minimesh template`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TemplateArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TemplateCommand,
+}
+
+/// The commands of the group `template`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TemplateCommand {
+    /// Find what is wrong with an injection configuration before it is applied.
+    ///
+    /// Reads every template of the configuration, used or not, with its values and the mesh configuration, and tries them on sample pods.
+    /// The exit status is 0 if there is no error, 3 if there is one (or a warning, with --strict), and 1 if the check itself failed.
+    Lint(LintArgs),
 }
 
 /// Flags of `minimesh kube-inject`.
@@ -81,6 +101,29 @@ pub struct WhyArgs {
     pub webhook_config_file: Option<PathBuf>,
 
     /// What the pods would be injected with.
+    #[command(flatten)]
+    pub configuration: ConfigurationArgs,
+}
+
+/// Flags of `minimesh template lint`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LintArgs {
+    /// How to say it: text for people, json for programs.
+    #[arg(
+        short,
+        long,
+        env = "MINIMESH_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub output: Format,
+
+    /// Count warnings as errors.
+    #[arg(long, env = "MINIMESH_STRICT")]
+    pub strict: bool,
+
+    /// What is checked.
     #[command(flatten)]
     pub configuration: ConfigurationArgs,
 }
@@ -208,10 +251,15 @@ mod tests {
 
     #[test]
     fn every_flag_has_an_environment_variable() {
-        for command in Args::command().get_subcommands() {
+        check(&Args::command());
+    }
+
+    fn check(command: &clap::Command) {
+        for command in command.get_subcommands() {
             for argument in command.get_arguments() {
                 assert!(argument.get_env().is_some(), "{argument}");
             }
+            check(command);
         }
     }
 }

@@ -25,7 +25,17 @@ pub(crate) struct Files {
     mesh: Option<Part>,
 }
 
+/// The three texts, and what the values say of the injector that reads them.
+pub(crate) struct Gathered {
+    config: Part,
+    values: Part,
+    mesh: Part,
+    /// Then they say what the cluster's injector was told by its environment.
+    values_are_the_clusters: bool,
+}
+
 /// One of the three texts, and what errors call it.
+#[derive(Clone)]
 struct Part {
     name: String,
     text: String,
@@ -92,44 +102,96 @@ impl Files {
         args: &ConfigurationArgs,
         cluster: Option<&Cluster>,
     ) -> anyhow::Result<Config> {
+        self.gather(args, cluster)?.compile(args, cluster)
+    }
+
+    /// Gathers the three texts; what no file gives is the cluster's.
+    ///
+    /// # Errors
+    /// The cluster or a ConfigMap, named with what to do.
+    pub(crate) fn gather(
+        &self,
+        args: &ConfigurationArgs,
+        cluster: Option<&Cluster>,
+    ) -> anyhow::Result<Gathered> {
         let names = &args.cluster;
-        let mut environment = InjectorEnvironment::default();
-        let (of_config, of_values, of_mesh);
         let (config, values) = match (&self.config, &self.values) {
-            (Some(config), Some(values)) => (config, values),
+            (Some(config), Some(values)) => (config.clone(), values.clone()),
             (config, values) => {
                 let name = names.inject_config_map_name.as_deref();
                 let map =
                     asked(cluster)?.config_map(&config_map_name(name, SIDECAR_INJECTOR, args))?;
                 let config = match config {
-                    Some(config) => config,
-                    None => {
-                        of_config = Part::of(&map, CONFIG_KEY)?;
-                        &of_config
-                    }
+                    Some(config) => config.clone(),
+                    None => Part::of(&map, CONFIG_KEY)?,
                 };
                 let values = match values {
-                    Some(values) => values,
-                    None => {
-                        of_values = Part::of(&map, VALUES_KEY)?;
-                        environment = InjectorEnvironment::read(&of_values)?;
-                        &of_values
-                    }
+                    Some(values) => values.clone(),
+                    None => Part::of(&map, VALUES_KEY)?,
                 };
                 (config, values)
             }
         };
         let mesh = match &self.mesh {
-            Some(mesh) => mesh,
+            Some(mesh) => mesh.clone(),
             None => {
                 let name = names.mesh_config_map_name.as_deref();
                 let map =
                     asked(cluster)?.config_map(&config_map_name(name, MESH_CONFIG_MAP, args))?;
-                of_mesh = Part::of(&map, MESH_KEY)?;
-                &of_mesh
+                Part::of(&map, MESH_KEY)?
             }
         };
-        compile([config, values, mesh], args, &environment, cluster)
+        Ok(Gathered {
+            config,
+            values,
+            mesh,
+            values_are_the_clusters: self.values.is_none(),
+        })
+    }
+}
+
+// === impl Gathered ===
+
+impl Gathered {
+    /// The texts with their names.
+    pub(crate) fn sources(&self) -> Sources<'_> {
+        Sources {
+            config: self.config.text(),
+            values: self.values.text(),
+            mesh: self.mesh.text(),
+        }
+    }
+
+    /// The switches under which the texts are used; the nodes are the cluster's, where they matter.
+    ///
+    /// # Errors
+    /// A switch has a value that it cannot have, or the nodes cannot be read.
+    pub(crate) fn options(
+        &self,
+        args: &ConfigurationArgs,
+        cluster: Option<&Cluster>,
+    ) -> anyhow::Result<Options> {
+        let environment = if self.values_are_the_clusters {
+            InjectorEnvironment::read(&self.values)?
+        } else {
+            InjectorEnvironment::default()
+        };
+        options(args, &environment, cluster)
+    }
+
+    /// Compiles the texts.
+    ///
+    /// # Errors
+    /// What the texts hold or the switches, named with what to do.
+    pub(crate) fn compile(
+        &self,
+        args: &ConfigurationArgs,
+        cluster: Option<&Cluster>,
+    ) -> anyhow::Result<Config> {
+        // The texts first: what is wrong with them needs no more questions to be found.
+        let compiled = Config::load(&self.sources(), Options::default())?;
+        let options = self.options(args, cluster)?;
+        Ok(compiled.with_options(options))
     }
 }
 
@@ -189,23 +251,6 @@ impl InjectorEnvironment {
             (flag, _) => (flag.unwrap_or_default(), format!("{shown} ({name})")),
         }
     }
-}
-
-fn compile(
-    [config, values, mesh]: [&Part; 3],
-    args: &ConfigurationArgs,
-    environment: &InjectorEnvironment,
-    cluster: Option<&Cluster>,
-) -> anyhow::Result<Config> {
-    let sources = Sources {
-        config: config.text(),
-        values: values.text(),
-        mesh: mesh.text(),
-    };
-    // The texts first: what is wrong with them needs no more questions to be found.
-    let compiled = Config::load(&sources, Options::default())?;
-    let options = options(args, environment, cluster)?;
-    Ok(compiled.with_options(options))
 }
 
 fn options(

@@ -7,11 +7,13 @@
 //! cluster, files ─► configuration ─┐
 //!       manifest ─► kube_inject ───┴─► template::inject ─► kube_inject ─► standard output or --output
 //!                     ├─ workload: which part of a resource is the pod
-//!                     └─ why: the same decision, told instead of done
+//!                     ├─ why: the same decision, told instead of done
+//!                     └─ template: the configuration itself, checked
 //! ```
 
 pub mod args;
 pub mod kube_inject;
+pub mod template;
 pub mod why;
 pub mod workload;
 
@@ -33,6 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::KubeInject(args) => kube_inject::run(args)?,
         Command::Why(args) => return why::run(args),
+        Command::Template(args) => return template::run(args),
         Command::Version => {
             output::write(None, &format!("minimesh {}\n", env!("CARGO_PKG_VERSION")))?;
         }

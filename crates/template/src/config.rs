@@ -16,7 +16,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-pub(crate) use self::{injection::Format, mesh::Mesh};
+pub(crate) use self::{
+    injection::{Format, template_texts},
+    mesh::Mesh,
+};
 use crate::{
     decide::Rules,
     gotemplate::{ParseError, Template},

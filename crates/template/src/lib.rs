@@ -14,6 +14,7 @@ pub mod decide;
 pub mod environment;
 pub mod functions;
 pub mod gotemplate;
+pub mod lint;
 pub mod merge;
 pub mod options;
 pub mod owner;

@@ -13,7 +13,7 @@ use super::{Compiled, ConfigError, Mesh, Text};
 use crate::{
     decide::{Policy, Rules},
     functions::Functions,
-    gotemplate::{Delimiters, Template},
+    gotemplate::{Delimiters, ParseError, Template},
     selector::Selector,
     yaml,
 };
@@ -25,6 +25,15 @@ pub(crate) enum Format {
     Pod,
     /// The first format: the lists of a pod's `spec`, and `podRedirectAnnot`.
     Spec,
+}
+
+/// A template that is not compiled yet.
+pub(crate) struct TemplateText {
+    pub(crate) name: String,
+    /// Where it stands in the configuration, such as `templates.sidecar`.
+    pub(crate) key: String,
+    pub(crate) text: String,
+    format: Format,
 }
 
 /// The template that pods get where nothing else is said.
@@ -71,6 +80,12 @@ pub(super) fn read(source: Text<'_>, values: Value, mesh: Mesh) -> Result<Compil
     };
     check_names(&fields, &compiled)?;
     Ok(compiled)
+}
+
+/// All templates of `source`, in the order of their names.
+pub(crate) fn template_texts(source: Text<'_>) -> Result<Vec<TemplateText>, ConfigError> {
+    let map = fields(source)?;
+    Ok(Fields { source, map }.template_texts()?.0)
 }
 
 /// The keys of the configuration; a bare template becomes one.
@@ -170,64 +185,70 @@ impl Fields<'_> {
         templates.chain(first).filter_map(Value::as_str)
     }
 
-    fn templates(&self) -> Result<(BTreeMap<String, Template>, Format), ConfigError> {
+    /// All templates, in the order of their names.
+    fn template_texts(&self) -> Result<(Vec<TemplateText>, Format), ConfigError> {
+        let origin = || self.source.name.to_owned();
         if let Some(templates) = self.get("templates") {
             let templates = templates
                 .as_object()
                 .ok_or_else(|| self.source.wrong("templates", "a map of templates"))?;
-            let functions = Functions::injection();
-            let compiled = templates.iter().map(|(name, text)| {
+            let texts = templates.iter().map(|(name, text)| {
                 let key = format!("templates.{name}");
                 let text = text
                     .as_str()
                     .ok_or_else(|| self.source.wrong(&key, "a template"))?;
-                Ok((
-                    name.clone(),
-                    self.compile(name, key, text, Delimiters::CURLY, &functions)?,
-                ))
+                Ok(TemplateText {
+                    name: name.clone(),
+                    key,
+                    text: text.to_owned(),
+                    format: Format::Pod,
+                })
             });
-            let compiled = compiled.collect::<Result<BTreeMap<_, _>, ConfigError>>()?;
-            if compiled.is_empty() {
-                return Err(ConfigError::NoTemplates {
-                    origin: self.source.name.to_owned(),
-                });
+            let texts = texts.collect::<Result<Vec<_>, ConfigError>>()?;
+            if texts.is_empty() {
+                return Err(ConfigError::NoTemplates { origin: origin() });
             }
-            return Ok((compiled, Format::Pod));
+            return Ok((texts, Format::Pod));
         }
         let Some(text) = self.get("template") else {
-            return Err(ConfigError::NoTemplates {
-                origin: self.source.name.to_owned(),
-            });
+            return Err(ConfigError::NoTemplates { origin: origin() });
         };
         let text = text
             .as_str()
             .ok_or_else(|| self.source.wrong("template", "a template"))?;
-        let template = self.compile(
-            SIDECAR,
-            "template".to_owned(),
-            text,
-            delimiters(text),
-            &Functions::first_injection(),
-        )?;
-        Ok((
-            BTreeMap::from([(SIDECAR.to_owned(), template)]),
-            Format::Spec,
-        ))
+        let text = TemplateText {
+            name: SIDECAR.to_owned(),
+            key: "template".to_owned(),
+            text: text.to_owned(),
+            format: Format::Spec,
+        };
+        Ok((vec![text], Format::Spec))
     }
 
-    fn compile(
-        &self,
-        name: &str,
-        key: String,
-        text: &str,
-        delimiters: Delimiters<'_>,
-        functions: &Functions,
-    ) -> Result<Template, ConfigError> {
-        Template::parse(name, text, delimiters, functions).map_err(|error| ConfigError::Template {
-            origin: self.source.name.to_owned(),
-            key,
-            source: Box::new(error),
-        })
+    fn templates(&self) -> Result<(BTreeMap<String, Template>, Format), ConfigError> {
+        let (texts, format) = self.template_texts()?;
+        let compiled = texts.into_iter().map(|text| {
+            let template = text.compile().map_err(|error| ConfigError::Template {
+                origin: self.source.name.to_owned(),
+                key: text.key,
+                source: Box::new(error),
+            })?;
+            Ok((text.name, template))
+        });
+        Ok((compiled.collect::<Result<_, ConfigError>>()?, format))
+    }
+}
+
+// === impl TemplateText ===
+
+impl TemplateText {
+    /// Parses the template, in the language of its format.
+    pub(crate) fn compile(&self) -> Result<Template, ParseError> {
+        let (delimiters, functions) = match self.format {
+            Format::Pod => (Delimiters::CURLY, Functions::injection()),
+            Format::Spec => (delimiters(&self.text), Functions::first_injection()),
+        };
+        Template::parse(&self.name, &self.text, delimiters, &functions)
     }
 }
 

@@ -1,0 +1,20 @@
+//! `minimesh template`: work on the injection configuration itself.
+//!
+//! Called by `run`; each command reads the configuration as `kube-inject` does and hands it to the crate `template`, which decides.
+//! Nothing here writes to a cluster.
+
+mod lint;
+
+use std::process::ExitCode;
+
+use crate::args::{TemplateArgs, TemplateCommand};
+
+/// Runs a command of the group; gives the exit status.
+///
+/// # Errors
+/// A file, the cluster or the configuration cannot be read.
+pub fn run(args: &TemplateArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        TemplateCommand::Lint(args) => lint::run(args),
+    }
+}
