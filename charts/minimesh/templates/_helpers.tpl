@@ -114,10 +114,10 @@ that cannot reach their control plane, so it is refused here.
 {{- dict "global" $global "sidecarInjectorWebhook" $webhook "revision" (include "minimesh.revision" .) "pilot" (pick .Values.pilot "env") | toYaml }}
 {{- end }}
 
-{{/* Key `mesh`: the shipped mesh configuration, this control plane's addresses, and over both what the values say. */}}
+{{/* Key `mesh`: the shipped mesh configuration, this control plane's addresses and the one status port, and over both what the values say. */}}
 {{- define "minimesh.meshConfig" -}}
 {{- $shipped := .Files.Get "files/mesh" | fromYaml }}
 {{- $address := printf "%s.%s.svc:15012" (include "minimesh.istiod" .) .Release.Namespace }}
-{{- $own := dict "rootNamespace" .Release.Namespace "defaultConfig" (dict "discoveryAddress" $address) }}
+{{- $own := dict "rootNamespace" .Release.Namespace "defaultConfig" (dict "discoveryAddress" $address "statusPort" .Values.global.proxy.statusPort) }}
 {{- mergeOverwrite $shipped $own (deepCopy .Values.meshConfig) | toYaml }}
 {{- end }}

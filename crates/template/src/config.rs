@@ -24,7 +24,7 @@ use crate::{
     decide::Rules,
     gotemplate::{ParseError, Template},
     options::Options,
-    proxy_config::{self, ProxyConfigError},
+    proxy_config::ProxyConfigError,
     selector, validate, yaml,
 };
 
@@ -212,22 +212,6 @@ impl Compiled {
             .map(String::as_str)
             .collect::<Vec<_>>()
             .join(", ")
-    }
-
-    /// The ProxyConfig that every pod starts with.
-    ///
-    /// Istio's values have a status port of their own, which its injector uses for some purposes and ignores for others; here it is the mesh's
-    /// default, so that interception, probes and the agent agree.
-    pub(crate) fn proxy_config(&self) -> serde_json::Map<String, Value> {
-        let mut resolved = mesh::default_proxy_config();
-        if let Some(port) = self
-            .value(&["global", "proxy", "statusPort"])
-            .filter(|port| port.is_u64())
-        {
-            resolved.insert("statusPort".to_owned(), port.clone());
-        }
-        proxy_config::merge(&mut resolved, self.mesh.proxy_config.clone());
-        resolved
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{proxy_config, yaml};
 pub(crate) struct Mesh {
     /// All of it, as templates see it.
     pub(crate) fields: Value,
-    /// What it says of proxies, without defaults.
+    /// The ProxyConfig that every pod starts with: `defaultConfig`, defaults included.
     pub(crate) proxy_config: Map<String, Value>,
 }
 
@@ -29,7 +29,7 @@ impl Mesh {
         };
         let mut fields = defaults();
         fields.extend(given.into_iter().filter(|(_, value)| !value.is_null()));
-        let proxy_config = match fields.remove("defaultConfig") {
+        let given = match fields.remove("defaultConfig") {
             None => Map::new(),
             Some(Value::Object(map)) => {
                 proxy_config::normalize(map).map_err(|error| ConfigError::ProxyConfig {
@@ -51,9 +51,12 @@ impl Mesh {
                 return Err(source.wrong(key, expected));
             }
         }
-        let mut seen = default_proxy_config();
-        proxy_config::merge(&mut seen, proxy_config.clone());
-        fields.insert("defaultConfig".to_owned(), Value::Object(seen));
+        let mut proxy_config = default_proxy_config();
+        proxy_config::merge(&mut proxy_config, given);
+        fields.insert(
+            "defaultConfig".to_owned(),
+            Value::Object(proxy_config.clone()),
+        );
         Ok(Self {
             fields: Value::Object(fields),
             proxy_config,
@@ -125,7 +128,7 @@ fn defaults() -> Map<String, Value> {
 }
 
 /// ProxyConfig where nobody says anything.
-pub(super) fn default_proxy_config() -> Map<String, Value> {
+fn default_proxy_config() -> Map<String, Value> {
     let defaults = json!({
         "binaryPath": "/usr/local/bin/envoy",
         "configPath": "./etc/istio/proxy",

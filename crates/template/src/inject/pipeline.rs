@@ -54,7 +54,7 @@ impl<'a> Injection<'a> {
         if options.platform == Platform::OpenShift && status.is_none() {
             overrides::reset_assigned_user(original.to_mut());
         }
-        let mut proxy_config = compiled.proxy_config();
+        let mut proxy_config = compiled.mesh.proxy_config.clone();
         if let Some(text) = pod::annotation(request.pod, annotations::PROXY_CONFIG) {
             // It was validated above; what cannot be read there has been refused.
             proxy_config::merge(

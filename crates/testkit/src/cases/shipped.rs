@@ -21,5 +21,11 @@ pub(super) fn cases() -> Vec<Case> {
             .revision("canary"),
         case("own-proxy").native(),
         case("status-port").native(),
+        case("status-port-of-values")
+            .native()
+            .values("global: {proxy: {statusPort: 15099}}"),
+        case("status-port-of-mesh")
+            .native()
+            .mesh("defaultConfig: {statusPort: 15099}"),
     ]
 }
