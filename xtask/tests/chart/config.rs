@@ -136,14 +136,15 @@ fn mesh_settings_win_over_the_charts() {
     let install = Install::default()
         .set("meshConfig.accessLogFile=")
         .set("meshConfig.trustDomain=example.org")
-        .set("meshConfig.defaultConfig.discoveryAddress=istiod.other.svc:15012");
+        .set("meshConfig.defaultConfig.discoveryAddress=istiod.other.svc:15012")
+        .set("global.proxy.statusPort=15099");
     let [_, _, mesh] = texts(&install, "");
     assert_eq!(
         yaml::parse("mesh", &mesh).unwrap(),
         json!({
             "accessLogEncoding": "TEXT",
             "accessLogFile": "",
-            "defaultConfig": {"discoveryAddress": "istiod.other.svc:15012"},
+            "defaultConfig": {"discoveryAddress": "istiod.other.svc:15012", "statusPort": 15099},
             "enablePrometheusMerge": false,
             "rootNamespace": "istio-system",
             "trustDomain": "example.org",
