@@ -314,7 +314,8 @@ impl Base {
             config, readiness, ..
         } = self;
         let ready = readiness.register("webhook listener");
-        let voice = Voice::of_configuration(&readiness, self.files, surroundings.events);
+        let events = surroundings.events;
+        let voice = Voice::of_configuration(&readiness, self.files, events.clone());
         let configuration = configuration::reloader(&config, surroundings.followed, voice)
             .map_err(|source| AppError::Configuration {
                 fix: fix(&config),
@@ -327,6 +328,7 @@ impl Base {
             configuration: configuration.live(),
             namespaces: surroundings.namespaces,
             metrics: self.injection,
+            events,
         };
         let webhook = Bound {
             listener: Listener::bind("webhook", "--https-addr", config.https_address)

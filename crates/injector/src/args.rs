@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 use contract::{control_plane, env, ports};
 use runtime::log::LogArgs;
 
@@ -149,6 +149,16 @@ pub struct ClusterArgs {
     /// Name of the injector's own pod, which Events are about; without it there are none.
     #[arg(long, env = env::POD_NAME, value_name = "NAME")]
     pub pod_name: Option<String>,
+
+    /// Whether Events tell the workloads of pods that are not injected, refused, or injected with a surprise: true or false.
+    #[arg(
+        long,
+        env = "WORKLOAD_EVENTS",
+        value_name = "BOOL",
+        default_value_t = true,
+        action = ArgAction::Set
+    )]
+    pub workload_events: bool,
 
     /// ClusterRole that owns what the injector creates, so that it is removed with it; without it nobody removes it.
     #[arg(long, env = "OWNER_CLUSTER_ROLE", value_name = "NAME")]

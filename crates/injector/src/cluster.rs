@@ -21,6 +21,7 @@ pub mod trust_bundle;
 pub mod watch;
 pub mod webhook_configuration;
 
+mod pace;
 mod parts;
 
 use std::{path::PathBuf, sync::Arc};
@@ -45,6 +46,10 @@ pub struct Settings {
     pub namespace: String,
     /// The program's own pod, for Events; without it there are none.
     pub pod_name: Option<String>,
+    /// The ConfigMap of the injection configuration, for Events.
+    pub config_map: String,
+    /// Whether Events tell workloads what became of their pods.
+    pub workload_events: bool,
     /// The ClusterRole that owns what is created; without it nobody does.
     pub owner_cluster_role: Option<String>,
     /// The MutatingWebhookConfiguration to keep in step, if one is to be.

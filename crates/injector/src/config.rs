@@ -219,15 +219,20 @@ fn settings(
         .ok();
     let certificates = tls.optional(problems);
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let webhook = args.webhook_config.unwrap_or_else(|| match revision {
+    let sidecar_injector = match revision {
         "" | "default" => control_plane::SIDECAR_INJECTOR.to_owned(),
         revision => format!("{}-{revision}", control_plane::SIDECAR_INJECTOR),
-    });
+    };
+    let webhook = args
+        .webhook_config
+        .unwrap_or_else(|| sidecar_injector.clone());
     let by_version = options.native_sidecars == NativeSidecars::Auto;
     Some(Settings {
         kubeconfig: args.kubeconfig,
         namespace: args.namespace,
         pod_name: given(args.pod_name),
+        config_map: sidecar_injector,
+        workload_events: args.workload_events,
         owner_cluster_role: given(args.owner_cluster_role),
         webhook_configuration: given(Some(webhook)),
         names: names?,

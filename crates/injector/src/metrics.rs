@@ -24,6 +24,7 @@ pub struct Injection {
     successes: Counter,
     failures: Counter,
     skips: Family<SkipLabels, Counter>,
+    dry_runs: Counter,
     time: Histogram,
 }
 
@@ -101,6 +102,7 @@ impl Injection {
             successes: Counter::default(),
             failures: Counter::default(),
             skips: Family::default(),
+            dry_runs: Counter::default(),
             time: Histogram::new(TIME_BUCKETS),
         };
         // A series that begins at its first event hides that event from every rate.
@@ -129,6 +131,11 @@ impl Injection {
             metrics.skips.clone(),
         );
         registry.register(
+            "minimesh_injector_dry_runs",
+            "Requests of a dry run, which count as nothing else, whatever they were answered",
+            metrics.dry_runs.clone(),
+        );
+        registry.register(
             "sidecar_injection_time_seconds",
             "Time from the whole request to the answer",
             metrics.time.clone(),
@@ -154,6 +161,11 @@ impl Injection {
     /// A pod passes as it is, because of `reason`, one of a fixed set of codes.
     pub fn skipped(&self, reason: &'static str) {
         self.skips.get_or_create(&SkipLabels { reason }).inc();
+    }
+
+    /// A request was answered of which nothing comes.
+    pub fn rehearsed(&self) {
+        self.dry_runs.inc();
     }
 
     /// A review took `time`, whatever came of it.

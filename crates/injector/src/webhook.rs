@@ -11,6 +11,7 @@
 
 mod admit;
 pub mod body;
+mod report;
 pub mod review;
 pub mod tls;
 
@@ -29,10 +30,14 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::{
-    cluster::namespaces::Directory, files::Live, metrics::Injection as Metrics, monitoring,
+    cluster::{events::Events, namespaces::Directory},
+    files::Live,
+    metrics::Injection as Metrics,
+    monitoring,
 };
+use admit::Decided;
 use body::{BodyError, Budget};
-use review::{Answer, Verdict};
+use review::Verdict;
 
 /// What the webhook works with.
 #[derive(Clone)]
@@ -43,6 +48,8 @@ pub struct Webhook {
     pub namespaces: Directory,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where workloads are told what became of their pods.
+    pub events: Events,
 }
 
 #[derive(Clone)]
@@ -108,18 +115,25 @@ async fn respond(
     }
     // From here on it is all computation: a millisecond on this thread costs less than handing the pod to another.
     let begin = Instant::now();
-    let answer = match review::decode(&bytes) {
+    let decided = match review::decode(&bytes) {
         Ok(admission) => {
             drop(bytes);
             let namespace = shared.webhook.namespaces.lookup(&admission.namespace);
             let configuration = shared.webhook.configuration.load();
             admit::decide(&configuration, admission, &namespace, environment)
         }
-        Err(answer) => *answer,
+        Err(answer) => Decided {
+            answer: *answer,
+            notices: Vec::new(),
+            dry_run: false,
+        },
     };
-    record(metrics, &answer);
-    let json = answer.to_json();
+    record(metrics, &decided);
+    let json = decided.answer.to_json();
     metrics.took(begin.elapsed());
+    for notice in decided.notices {
+        shared.webhook.events.workload(notice);
+    }
     ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
@@ -136,9 +150,15 @@ fn refuse(metrics: &Metrics, refusal: &Refusal) -> Response {
     (status, format!("{refusal}\n")).into_response()
 }
 
-fn record(metrics: &Metrics, answer: &Answer) {
+fn record(metrics: &Metrics, decided: &Decided) {
+    let answer = &decided.answer;
     // Quoted, because nobody has checked yet what names and annotations hold.
     let (pod, uid) = (answer.envelope.subject(), answer.envelope.uid());
+    if decided.dry_run {
+        debug!(?pod, ?uid, "dry run answered");
+        metrics.rehearsed();
+        return;
+    }
     match &answer.verdict {
         Verdict::Patch(_) => {
             debug!(?pod, ?uid, "pod injected");

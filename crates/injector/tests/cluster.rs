@@ -2,6 +2,8 @@
 
 #[path = "cluster/api.rs"]
 mod api;
+#[path = "cluster/events.rs"]
+mod events;
 #[path = "cluster/failures.rs"]
 mod failures;
 #[path = "cluster/fixture.rs"]

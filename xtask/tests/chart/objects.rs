@@ -11,6 +11,16 @@ use super::helm::{Install, chart, file, object};
 /// The value files with a golden: `tests/NAME.values.yaml` gives `tests/NAME.golden.yaml`.
 const CASES: [&str; 4] = ["default", "production", "revision", "own-templates"];
 
+/// The value of a variable of the injector.
+fn variable(objects: &[Value], name: &str) -> Option<Value> {
+    let pod = &object(objects, "Deployment", "injector")["spec"]["template"]["spec"];
+    let env = pod["containers"][0]["env"].as_array().unwrap().iter();
+    let mut variable = env.filter(|variable| variable["name"] == name);
+    let value = variable.next().map(|variable| variable["value"].clone());
+    assert!(variable.next().is_none(), "{name} is there twice");
+    value
+}
+
 fn cases() -> impl Iterator<Item = (&'static str, Install)> {
     CASES.into_iter().map(|name| {
         let install = Install::values_file(name);
@@ -141,6 +151,10 @@ fn rights_are_as_few_as_work() {
             " | configmaps | istio-ca-root-cert | get,list,watch,update,patch",
             "admissionregistration.k8s.io | mutatingwebhookconfigurations | istio-sidecar-injector | get,list,watch,patch",
             "rbac.authorization.k8s.io | clusterroles | injector-istio-system | get",
+            "events.k8s.io | events |  | create,patch",
+            "apps | replicasets |  | get",
+            "batch | jobs |  | get",
+            " | replicationcontrollers |  | get",
         ]
     );
     assert_eq!(
@@ -148,9 +162,24 @@ fn rights_are_as_few_as_work() {
         [
             " | secrets |  | create",
             " | secrets | istio-ca-secret | get,list,watch,update,patch",
-            ",events.k8s.io | events |  | create,patch",
+            "events.k8s.io | events |  | create,patch",
+            " | configmaps | istio-sidecar-injector | get",
         ]
     );
+}
+
+/// Without Events on workloads there is no need to see what is behind a pod.
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn events_on_workloads_can_be_switched_off_with_their_rights() {
+    let objects = Install::default()
+        .set("sidecarInjectorWebhook.events=false")
+        .objects();
+    let role = object(&objects, "ClusterRole", "injector-istio-system").to_string();
+    for resource in ["events", "replicasets", "jobs", "replicationcontrollers"] {
+        assert!(!role.contains(&format!("\"{resource}\"")), "{resource}");
+    }
+    assert_eq!(variable(&objects, "WORKLOAD_EVENTS"), Some(json!("false")));
 }
 
 /// What Pod Security `restricted` asks for, and what it does not.
@@ -248,15 +277,7 @@ fn the_injectors_environment_can_be_added_to_and_switched_off() {
         .set("pilot.env.LIMIT=1000000")
         .set("pilot.env.Y=y")
         .objects();
-    let env = &object(&objects, "Deployment", "injector")["spec"]["template"]["spec"]["containers"]
-        [0]["env"];
-    let value = |name: &str| {
-        let variable = env.as_array().unwrap().iter();
-        let mut variable = variable.filter(|variable| variable["name"] == name);
-        let value = variable.next().map(|variable| variable["value"].clone());
-        assert!(variable.next().is_none(), "{name} is there twice");
-        value
-    };
+    let value = |name: &str| variable(&objects, name);
     assert_eq!(value("INJECTION_WEBHOOK_CONFIG_NAME"), Some(json!("")));
     assert_eq!(value("ENABLE_NATIVE_SIDECARS"), Some(json!("false")));
     assert_eq!(value("LIMIT"), Some(json!("1000000")));

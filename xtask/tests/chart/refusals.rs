@@ -221,6 +221,7 @@ fn what_belongs_to_the_chart_cannot_be_changed() {
         "SERVICE_ACCOUNT",
         "REVISION",
         "OWNER_CLUSTER_ROLE",
+        "WORKLOAD_EVENTS",
     ] {
         check(
             &format!("pilot.env.{name}=x"),

@@ -15,7 +15,6 @@ mod finding;
 mod keeper;
 mod metrics;
 mod names;
-mod pace;
 mod secret;
 mod voice;
 

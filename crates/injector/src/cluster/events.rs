@@ -1,69 +1,102 @@
-//! Events on the injector's own pod.
+//! Events: what the injector tells people in the cluster itself.
 //!
-//! Every part that has something to say to whoever runs the mesh holds an [`Events`]; one task, made by [`channel`], writes them through the
-//! API server. Saying something never waits and never fails: what cannot be written is dropped, the log has it anyway.
+//! Every part that has something to say holds an [`Events`]: about the injector's own pod, about the ConfigMap of its configuration, or, from the
+//! webhook, about the workload whose pod it was asked about. One task, made by [`channel`], writes them through the API server.
+//! Saying something never waits and never fails: what cannot be written is dropped and counted, the log has it anyway.
 
-use k8s_openapi::api::{
-    authentication::v1::SelfSubjectReview,
-    core::v1::{ObjectReference, Pod},
-};
-use kube::{
-    Api, Client, Resource as _,
-    api::PostParams,
-    runtime::events::{Event, EventType, Recorder, Reporter},
-};
-use runtime::error::chain;
+mod ledger;
+mod metrics;
+mod object;
+mod writer;
+
+use std::sync::Arc;
+
+use kube::Client;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::api::call;
+pub use metrics::Metrics;
+pub use object::Object;
+pub use writer::Writer;
 
 /// What reports the events, `reportingController`.
 const CONTROLLER: &str = "minimesh.io/injector";
 /// The API's limit for a note, in bytes.
 const MAX_NOTE_BYTES: usize = 1024;
-/// How many may wait for an API server that is slow or away.
-const QUEUE: usize = 32;
-/// Where the API server tells a pod its own uid.
-const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
+/// How many of the injector's own may wait for an API server that is slow or away.
+const OWN_QUEUE: usize = 32;
+/// How many about workloads may wait; at some two kilobytes each.
+const WORKLOAD_QUEUE: usize = 256;
 
-/// Says things about the injector's pod; clones share it.
+/// Says things; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Events {
-    queue: Option<mpsc::Sender<Event>>,
+pub struct Events(Option<Arc<Voices>>);
+
+#[derive(Debug)]
+struct Voices {
+    pod: Object,
+    config_map: Object,
+    own: mpsc::Sender<Notice>,
+    /// None where workloads are not to be told anything.
+    workloads: Option<mpsc::Sender<Notice>>,
+    metrics: Metrics,
 }
 
-/// Writes what [`Events`] say.
-pub struct Writer {
-    queue: mpsc::Receiver<Event>,
-    client: Client,
-    pod: Identity,
-}
-
-/// The pod that the events are about.
+/// What Events are about beside workloads, and whether they are about workloads at all.
 #[derive(Clone, Debug)]
-pub struct Identity {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+pub struct Subjects {
+    /// The injector's own pod; its uid is asked for.
+    pub pod: Object,
+    /// The ConfigMap of the injection configuration; its uid is asked for.
+    pub config_map: Object,
+    /// Whether workloads are told what became of their pods.
+    pub workloads: bool,
+}
+
+/// Something to be said about an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What it is about.
+    pub about: Object,
+    /// Whether somebody should do something.
+    pub severity: Severity,
+    /// A word in CamelCase, one of a fixed set.
+    pub reason: String,
+    /// What was being done, a word in CamelCase.
+    pub action: &'static str,
+    /// What is so and what to do; cut after 1024 bytes.
+    pub note: String,
+}
+
+/// The `type` of an Event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Severity {
+    /// All is well.
+    Normal,
+    /// Somebody should do something.
+    Warning,
 }
 
 /// A voice and the task that writes what it says.
 #[must_use]
-pub fn channel(client: Client, pod: Identity) -> (Events, Writer) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let writer = Writer {
-        queue: receiver,
+pub fn channel(client: Client, subjects: Subjects, metrics: Metrics) -> (Events, Writer) {
+    let (own, of_own) = mpsc::channel(OWN_QUEUE);
+    let (workloads, of_workloads) = mpsc::channel(WORKLOAD_QUEUE);
+    let writer = Writer::new(
         client,
-        pod,
+        subjects.pod.clone(),
+        of_own,
+        of_workloads,
+        metrics.clone(),
+    );
+    let voices = Voices {
+        pod: subjects.pod,
+        config_map: subjects.config_map,
+        own,
+        workloads: subjects.workloads.then_some(workloads),
+        metrics,
     };
-    (
-        Events {
-            queue: Some(sender),
-        },
-        writer,
-    )
+    (Events(Some(Arc::new(voices))), writer)
 }
 
 // === impl Events ===
@@ -77,90 +110,78 @@ impl Events {
 
     /// Something went wrong; `reason` is a word in CamelCase, `note` a sentence that says what to do.
     pub fn warn(&self, reason: &'static str, note: impl Into<String>) {
-        self.say(EventType::Warning, reason, note.into());
+        self.pod(Severity::Warning, reason, &note.into());
     }
 
     /// Something that was wrong is right again.
     pub fn info(&self, reason: &'static str, note: impl Into<String>) {
-        self.say(EventType::Normal, reason, note.into());
+        self.pod(Severity::Normal, reason, &note.into());
     }
 
-    fn say(&self, type_: EventType, reason: &'static str, mut note: String) {
-        let Some(queue) = &self.queue else {
+    /// As [`Events::warn`] and [`Events::info`].
+    pub fn pod(&self, severity: Severity, reason: &'static str, note: &str) {
+        self.own(|voices| &voices.pod, severity, reason, note);
+    }
+
+    /// As [`Events::pod`], and on the ConfigMap as well, which is what whoever reads it is to correct.
+    pub fn configuration(&self, severity: Severity, reason: &'static str, note: &str) {
+        self.pod(severity, reason, note);
+        self.own(|voices| &voices.config_map, severity, reason, note);
+    }
+
+    /// Something became of the pod of a workload.
+    pub fn workload(&self, notice: Notice) {
+        if let Some(voices) = &self.0
+            && let Some(queue) = &voices.workloads
+        {
+            voices.send(queue, notice);
+        }
+    }
+
+    fn own(
+        &self,
+        about: impl FnOnce(&Voices) -> &Object,
+        severity: Severity,
+        reason: &'static str,
+        note: &str,
+    ) {
+        let Some(voices) = &self.0 else {
             return;
         };
-        note.truncate(note.floor_char_boundary(MAX_NOTE_BYTES));
-        let event = Event {
-            type_,
+        let notice = Notice {
+            about: about(voices).clone(),
+            severity,
             reason: reason.to_owned(),
-            note: Some(note),
-            action: "Reconcile".to_owned(),
-            secondary: None,
+            action: "Reconcile",
+            note: note.to_owned(),
         };
-        if queue.try_send(event).is_err() {
-            debug!(reason, "event dropped");
+        voices.send(&voices.own, notice);
+    }
+}
+
+// === impl Voices ===
+
+impl Voices {
+    fn send(&self, queue: &mpsc::Sender<Notice>, mut notice: Notice) {
+        let end = notice.note.floor_char_boundary(MAX_NOTE_BYTES);
+        notice.note.truncate(end);
+        if let Err(error) = queue.try_send(notice) {
+            let notice = error.into_inner();
+            debug!(reason = notice.reason, "event dropped");
+            self.metrics.dropped();
         }
     }
 }
 
-// === impl Writer ===
+// === impl Severity ===
 
-impl Writer {
-    /// Writes for as long as anybody can say something.
-    pub async fn run(mut self) {
-        let reporter = Reporter {
-            controller: CONTROLLER.to_owned(),
-            instance: Some(self.pod.name.clone()),
-        };
-        let recorder = Recorder::new(self.client.clone(), reporter);
-        let mut uid = None;
-        while let Some(event) = self.queue.recv().await {
-            if uid.is_none() {
-                uid = uid_of(&self.client).await;
-            }
-            let regarding = ObjectReference {
-                uid: uid.clone(),
-                ..reference(&self.pod)
-            };
-            let written = call("write an Event", recorder.publish(&event, &regarding)).await;
-            if let Err(error) = written {
-                debug!(error = %chain(&error), reason = event.reason, "event not written");
-            }
-        }
-    }
-}
-
-fn reference(pod: &Identity) -> ObjectReference {
-    ObjectReference {
-        api_version: Some(Pod::api_version(&()).into_owned()),
-        kind: Some(Pod::kind(&()).into_owned()),
-        namespace: Some(pod.namespace.clone()),
-        name: Some(pod.name.clone()),
-        ..ObjectReference::default()
-    }
-}
-
-/// The pod's uid, by which `kubectl describe pod` finds its events. Everybody may ask who they are, so this needs no right; a program
-/// outside of a pod has none.
-async fn uid_of(client: &Client) -> Option<String> {
-    let reviews = Api::<SelfSubjectReview>::all(client.clone());
-    let question = SelfSubjectReview::default();
-    let answer = call(
-        "ask the API server who this is",
-        reviews.create(&PostParams::default(), &question),
-    )
-    .await;
-    match answer {
-        Ok(review) => review
-            .status?
-            .user_info?
-            .extra?
-            .get(POD_UID)?
-            .first()
-            .cloned(),
-        Err(error) => {
-            debug!(error = %chain(&error), "pod's uid unknown");
-            None
+impl Severity {
+    /// As the API spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
         }
     }
 }

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use super::{
     Context, ServingCertificate, Settings, authority,
-    events::{self, Events, Identity},
+    events::{self, Events, Object, Subjects},
     namespaces::{self, Directory},
     nodes::{self, Kubelets},
     owner::Owner,
@@ -54,7 +54,7 @@ impl Parts {
         registry: &mut Registry,
     ) -> Self {
         let mut tasks: Vec<Part> = Vec::new();
-        let events = events(&client, settings, &mut tasks);
+        let events = events(&client, settings, registry, &mut tasks);
         let context = Context {
             owner: Owner::new(&client, settings.owner_cluster_role.clone()),
             namespace: settings.namespace.as_str().into(),
@@ -110,15 +110,22 @@ impl Parts {
     }
 }
 
-fn events(client: &Client, settings: &Settings, tasks: &mut Vec<Part>) -> Events {
-    let Some(name) = settings.pod_name.clone() else {
+fn events(
+    client: &Client,
+    settings: &Settings,
+    registry: &mut Registry,
+    tasks: &mut Vec<Part>,
+) -> Events {
+    let Some(pod) = &settings.pod_name else {
         return Events::silent();
     };
-    let pod = Identity {
-        namespace: settings.namespace.clone(),
-        name,
+    let subjects = Subjects {
+        pod: Object::core("Pod", &settings.namespace, pod),
+        config_map: Object::core("ConfigMap", &settings.namespace, &settings.config_map),
+        workloads: settings.workload_events,
     };
-    let (events, writer) = events::channel(client.clone(), pod);
+    let metrics = events::Metrics::register(registry);
+    let (events, writer) = events::channel(client.clone(), subjects, metrics);
     tasks.push(("events", Box::pin(writer.run())));
     events
 }

@@ -6,7 +6,10 @@
 use runtime::readiness::{Detail, Readiness};
 use tracing::{error, info};
 
-use crate::{cluster::events::Events, metrics::Files as Metrics};
+use crate::{
+    cluster::events::{Events, Severity},
+    metrics::Files as Metrics,
+};
 
 /// Says what becomes of a set of files.
 pub struct Voice {
@@ -15,7 +18,11 @@ pub struct Voice {
     detail: Detail,
     metrics: Metrics,
     events: Events,
+    tell: Tell,
 }
+
+/// On which objects Events say it.
+type Tell = fn(&Events, Severity, &'static str, &str);
 
 /// Reasons of Events, in CamelCase.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +41,13 @@ impl Voice {
             accepted: "ConfigurationAccepted",
             refused: "ConfigurationRefused",
         };
-        Self::new("configuration", reasons, readiness, metrics, events)
+        Self::new(
+            "configuration",
+            reasons,
+            readiness,
+            metrics,
+            (events, Events::configuration),
+        )
     }
 
     /// For a serving certificate.
@@ -44,7 +57,13 @@ impl Voice {
             accepted: "CertificateAccepted",
             refused: "CertificateRefused",
         };
-        Self::new("certificate", reasons, readiness, metrics, events)
+        Self::new(
+            "certificate",
+            reasons,
+            readiness,
+            metrics,
+            (events, Events::pod),
+        )
     }
 
     fn new(
@@ -52,7 +71,7 @@ impl Voice {
         reasons: Reasons,
         readiness: &Readiness,
         metrics: Metrics,
-        events: Events,
+        (events, tell): (Events, Tell),
     ) -> Self {
         Self {
             name,
@@ -60,6 +79,7 @@ impl Voice {
             detail: readiness.detail(name),
             metrics,
             events,
+            tell,
         }
     }
 
@@ -74,7 +94,7 @@ impl Voice {
         self.metrics.loaded(self.name);
         info!(files = self.name, "files changed and are in use");
         let note = format!("the new {} is in use", self.name);
-        self.events.info(self.reasons.accepted, note);
+        (self.tell)(&self.events, Severity::Normal, self.reasons.accepted, &note);
     }
 
     /// New contents are not used.
@@ -92,7 +112,7 @@ impl Voice {
 
     fn say(&self, text: String) {
         let note = format!("{}: {text}", self.name);
-        self.events.warn(self.reasons.refused, note);
+        (self.tell)(&self.events, Severity::Warning, self.reasons.refused, &note);
         self.detail.set(text);
     }
 }

@@ -12,7 +12,21 @@ use runtime::error::chain;
 use serde_json::Value;
 use template::{Config, Error, Namespace, Outcome, Reason, Request, Warning, patch};
 
-use super::review::{Admission, Answer, Blame, Denial, Verdict};
+use super::{
+    report::{self, Remark},
+    review::{Admission, Answer, Blame, Denial, Verdict},
+};
+use crate::cluster::events::Notice;
+
+/// What comes of a review.
+pub(super) struct Decided {
+    /// What the API server is told.
+    pub(super) answer: Answer,
+    /// What the pod's workload is told.
+    pub(super) notices: Vec<Notice>,
+    /// Whether nothing comes of the pod.
+    pub(super) dry_run: bool,
+}
 
 /// Decides about the pod of `admission`, which will be in `namespace`; `environment` is what the webhook's URL sets on the sidecar.
 pub(super) fn decide(
@@ -20,7 +34,7 @@ pub(super) fn decide(
     admission: Admission,
     namespace: &Namespace,
     environment: &BTreeMap<String, String>,
-) -> Answer {
+) -> Decided {
     let request = Request {
         pod: &admission.pod,
         namespace,
@@ -28,16 +42,20 @@ pub(super) fn decide(
         environment,
     };
     // A panic would drop the connection, and with it every review of the API server that waits on it.
-    let (verdict, warnings) = catch_unwind(AssertUnwindSafe(|| judge(config, &request)))
+    let (verdict, remarks) = catch_unwind(AssertUnwindSafe(|| judge(config, &request)))
         .unwrap_or_else(|_| (broken(), Vec::new()));
-    Answer {
-        envelope: admission.envelope,
-        verdict,
-        warnings,
+    Decided {
+        notices: report::notices(&admission, &namespace.name, &verdict, &remarks),
+        dry_run: admission.dry_run,
+        answer: Answer {
+            envelope: admission.envelope,
+            verdict,
+            warnings: remarks.iter().map(Remark::line).collect(),
+        },
     }
 }
 
-fn judge(config: &Config, request: &Request<'_>) -> (Verdict, Vec<String>) {
+fn judge(config: &Config, request: &Request<'_>) -> (Verdict, Vec<Remark>) {
     let outcome = match template::inject(config, request) {
         Ok(outcome) => outcome,
         Err(error) => return (Verdict::Deny(denial(&error)), Vec::new()),
@@ -45,23 +63,31 @@ fn judge(config: &Config, request: &Request<'_>) -> (Verdict, Vec<String>) {
     let surprises = template::surprises(request.pod, &outcome);
     let surprises = surprises
         .iter()
-        .map(|surprise| format!("{}: {surprise}", surprise.code.as_str()));
+        .map(|surprise| remark(surprise.code.as_str(), surprise));
     match outcome {
         Outcome::Injected { pod, warnings } => {
             let verdict = changes(request.pod, &pod);
-            (verdict, lines(&warnings).chain(surprises).collect())
+            (verdict, remarks(&warnings).chain(surprises).collect())
         }
         Outcome::Skipped { reason, warnings } => {
             let excuse = excuse(&reason).into_iter();
-            let warnings = excuse.chain(lines(&warnings)).chain(surprises).collect();
-            (Verdict::Pass(reason.code()), warnings)
+            let all = excuse.chain(remarks(&warnings)).chain(surprises);
+            (Verdict::Pass(reason.code()), all.collect())
         }
     }
 }
 
-fn lines(warnings: &[Warning]) -> impl Iterator<Item = String> {
-    let line = |warning: &Warning| format!("{}: {warning}", warning.code());
-    warnings.iter().map(line)
+fn remarks(warnings: &[Warning]) -> impl Iterator<Item = Remark> {
+    let of = |warning: &Warning| remark(warning.code(), warning);
+    warnings.iter().map(of)
+}
+
+fn remark(code: &'static str, text: &impl ToString) -> Remark {
+    Remark {
+        code,
+        excludes: false,
+        text: text.to_string(),
+    }
 }
 
 fn changes(before: &Value, after: &Value) -> Verdict {
@@ -73,13 +99,16 @@ fn changes(before: &Value, after: &Value) -> Verdict {
 
 /// What to tell the author of a pod that is not injected: nothing if that is what it asks for, because it would be noise. Any other pod comes
 /// here only because its namespace or its own label wants it injected.
-fn excuse(reason: &Reason) -> Option<String> {
+fn excuse(reason: &Reason) -> Option<Remark> {
     let is_own_wish = matches!(
         reason,
         Reason::OptedOutByLabel | Reason::OptedOutByAnnotation
     );
-    let code = reason.code();
-    (!is_own_wish).then(|| format!("not injected, {code}: {reason}; {}", reason.fix()))
+    (!is_own_wish).then(|| Remark {
+        code: reason.code(),
+        excludes: true,
+        text: format!("{reason}; {}", reason.fix()),
+    })
 }
 
 fn denial(error: &Error) -> Denial {

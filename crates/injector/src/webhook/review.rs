@@ -31,6 +31,8 @@ pub struct Admission {
     pub namespace: String,
     /// The pod, as the API server sent it.
     pub pod: Value,
+    /// Whether nothing comes of it, so that nothing is to be said or counted.
+    pub dry_run: bool,
 }
 
 /// What an answer repeats of its request.
@@ -101,6 +103,7 @@ struct Request {
     sub_resource: Option<String>,
     operation: Option<String>,
     namespace: Option<String>,
+    dry_run: Option<bool>,
     object: Option<Value>,
 }
 
@@ -292,6 +295,7 @@ impl Request {
                 envelope,
                 namespace,
                 pod,
+                dry_run: self.dry_run.unwrap_or_default(),
             }),
             Some(Value::Object(_)) => Err(refuse(
                 envelope,

@@ -312,12 +312,21 @@ impl State {
         self.store(asked.key.clone(), asked.body.clone())
     }
 
-    /// JSON patches of `test` and `add`; anything else only counts.
+    /// JSON patches of `test` and `add`, and merge patches.
     fn patch(&mut self, asked: &Asked) -> Value {
         let Some(mut object) = self.objects.get(&asked.key).cloned() else {
             return missing(asked);
         };
         if !asked.is_json_patch {
+            let before = object.clone();
+            merge(&mut object, &asked.body);
+            if object["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"] {
+                return status(409, "the object has been modified");
+            }
+            // As in a cluster, what changes nothing makes no new version.
+            if object == before {
+                return object;
+            }
             return self.store(asked.key.clone(), object);
         }
         for operation in asked.body.as_array().into_iter().flatten() {
@@ -385,6 +394,17 @@ impl Asked {
     fn selected(&self) -> Option<String> {
         let selector = self.query.get("fieldSelector")?;
         selector.strip_prefix("metadata.name%3D").map(str::to_owned)
+    }
+}
+
+/// RFC 7396.
+fn merge(object: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *object = patch.clone();
+        return;
+    };
+    for (key, value) in fields {
+        merge(&mut object[key], value);
     }
 }
 

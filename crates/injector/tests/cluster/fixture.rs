@@ -167,8 +167,12 @@ pub(crate) fn reasons(api: &Api) -> Vec<String> {
 
 impl Replica {
     pub(crate) async fn start(api: &Api) -> Self {
+        Self::start_with(api, &[]).await
+    }
+
+    pub(crate) async fn start_with(api: &Api, more: &[&str]) -> Self {
         let dir = mounted();
-        let app = build(api, config(dir.path(), &[]))
+        let app = build(api, config(dir.path(), more))
             .await
             .expect("it starts");
         let address = app.https_address();
@@ -213,6 +217,20 @@ impl Replica {
         body
     }
 
+    /// Waits until the metrics hold `text`.
+    pub(crate) async fn until_metrics_say(&self, text: &str) {
+        let mut body = String::new();
+        let waiting = async {
+            while !body.contains(text) {
+                body = self.page("/metrics").await;
+                time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if time::timeout(LIMIT, waiting).await.is_err() {
+            panic!("the metrics never said `{text}` but: {body}");
+        }
+    }
+
     /// Waits until it is ready and has nothing to complain about.
     pub(crate) async fn well(&self) {
         let mut body = String::new();
@@ -237,6 +255,17 @@ impl Replica {
 
     /// The injected pod, as the API server gets it: over TLS that `roots` vouch for, at the name of the Service.
     pub(crate) async fn injected(&self, roots: &str) -> String {
+        let pod = json!({
+            "metadata": {"name": "web"},
+            "spec": {"containers": [{"name": "web", "image": "nginx"}]},
+        });
+        let response = self.reviewed(roots, &pod, false).await;
+        let patch = response["patch"].as_str().expect("a patch");
+        String::from_utf8(STANDARD.decode(patch).expect("base64")).expect("text")
+    }
+
+    /// What the API server is answered about `pod` in namespace `shop`.
+    pub(crate) async fn reviewed(&self, roots: &str, pod: &Value, dry_run: bool) -> Value {
         let review = json!({
             "apiVersion": "admission.k8s.io/v1",
             "kind": "AdmissionReview",
@@ -244,17 +273,14 @@ impl Replica {
                 "uid": "1",
                 "namespace": "shop",
                 "operation": "CREATE",
-                "object": {
-                    "metadata": {"name": "web"},
-                    "spec": {"containers": [{"name": "web", "image": "nginx"}]},
-                },
+                "dryRun": dry_run,
+                "object": pod,
             },
         });
         let answer = self.post(roots, &review.to_string()).await;
         let (_, body) = answer.split_once("\r\n\r\n").expect("an answer");
         let answer: Value = serde_json::from_str(body).expect("JSON");
-        let patch = answer["response"]["patch"].as_str().expect("a patch");
-        String::from_utf8(STANDARD.decode(patch).expect("base64")).expect("text")
+        answer["response"].clone()
     }
 
     async fn post(&self, roots: &str, body: &str) -> String {

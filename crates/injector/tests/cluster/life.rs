@@ -47,6 +47,7 @@ async fn from_nothing_it_becomes_ready_with_everything_in_place() {
     })
     .await;
     let event = &api.list("events")[0];
+    assert_eq!(event["regarding"]["kind"], "Pod");
     assert_eq!(event["regarding"]["name"], "injector-1");
     assert_eq!(event["regarding"]["uid"], "the-pods-uid");
     replica.stop().await;
@@ -263,8 +264,14 @@ async fn a_template_that_renders_to_nonsense_is_refused_and_told() {
     let report = replica.until_ready_says("configuration: refused").await;
     assert!(report.contains("plain pod"), "{report}");
     assert!(replica.injected(&roots).await.contains("istio-proxy"));
-    until("an Event says so", || {
-        reasons(&api).contains(&"ConfigurationRefused".to_owned())
+    until("Events say so on the pod and on the ConfigMap", || {
+        let events = api.list("events").into_iter();
+        let mut kinds: Vec<_> = events
+            .filter(|event| event["reason"] == "ConfigurationRefused")
+            .map(|event| event["regarding"]["kind"].clone())
+            .collect();
+        kinds.sort_by_key(Value::to_string);
+        kinds == ["ConfigMap", "Pod"]
     })
     .await;
     fs::write(&file, good).unwrap();

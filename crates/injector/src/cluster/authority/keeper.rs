@@ -21,18 +21,23 @@ use super::{
     Metrics, Settings,
     decide::{Known, Plan, Source, Verdict, decide},
     metrics::WriteResult,
-    pace::Pace,
     secret::{State, Stored},
     voice::Voice,
 };
 use crate::cluster::{
     Context,
     api::{ApiError, Kind, call},
+    pace::{Pace, Tempo},
     watch::{Selection, Watch},
 };
 
 /// How often the clock on the wall is looked at when nothing happens.
 const TICK: Duration = Duration::from_secs(15);
+/// A few corrections in a row, as people make them, are undone at once; the longest gap is what an outage adds to the time until all is well.
+const TEMPO: Tempo = Tempo {
+    shortest: Duration::from_millis(250),
+    longest: Duration::from_secs(30),
+};
 
 /// Keeps the authority.
 pub(super) struct Keeper {
@@ -88,7 +93,7 @@ impl Keeper {
             listed: None,
             seen: None,
             memory: None,
-            pace: Pace::default(),
+            pace: Pace::new(&TEMPO),
             certificate,
             bundle,
         }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::cluster::{
-    events::{self, Identity},
+    events::{self, Object, Subjects},
     owner::Owner,
 };
 use api::FakeApi;
@@ -44,11 +44,13 @@ impl Replica {
     fn with_skew(api: &FakeApi, skew: i64) -> Self {
         let client = api.client();
         let readiness = Readiness::new();
-        let pod = Identity {
-            namespace: "istio-system".to_owned(),
-            name: "injector-1".to_owned(),
+        let subjects = Subjects {
+            pod: Object::core("Pod", "istio-system", "injector-1"),
+            config_map: Object::core("ConfigMap", "istio-system", "istio-sidecar-injector"),
+            workloads: false,
         };
-        let (events, writer) = events::channel(client.clone(), pod);
+        let (events, writer) =
+            events::channel(client.clone(), subjects, events::Metrics::default());
         let context = Context {
             owner: Owner::new(&client, Some("injector-istio-system".to_owned())),
             client,

@@ -14,14 +14,16 @@ use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::O
 use kube::runtime::watcher::Event;
 use tokio::time::Instant;
 
-use crate::cluster::namespaces::Space;
+use crate::cluster::{
+    namespaces::Space,
+    pace::{Pace, Tempo},
+};
 
-/// First pause after a write, whatever came of it; doubled while it goes on.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A namespace that was left alone for so long starts over.
-const FORGIVEN: Duration = Duration::from_secs(120);
+/// How fast a namespace may be written to, whatever comes of a write.
+const TEMPO: Tempo = Tempo {
+    shortest: Duration::from_millis(500),
+    longest: Duration::from_secs(60),
+};
 
 /// What a ConfigMap holds, in a few bytes: hashes of its bundle and of each of its owners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,13 +85,6 @@ enum Touched {
     Nothing,
     One(Box<str>),
     All,
-}
-
-/// How fast a namespace may be written to.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    pause: Duration,
-    not_before: Instant,
 }
 
 // === impl Print ===
@@ -188,11 +183,11 @@ impl Ledger {
         let mut wait: Option<Instant> = None;
         let mut ready = None;
         for name in &self.due {
-            match self.paces.get(name).map(|pace| pace.not_before) {
-                Some(until) if until > now => {
+            match self.paces.get(name).and_then(|pace| pace.not_before(now)) {
+                Some(until) => {
                     wait = Some(wait.map_or(until, |wait| wait.min(until)));
                 }
-                _ => {
+                None => {
                     ready = Some(name.clone());
                     break;
                 }
@@ -207,8 +202,7 @@ impl Ledger {
             }
             (None, Some(until)) => Next::Wait(until),
             (None, None) => {
-                self.paces
-                    .retain(|_, pace| pace.not_before + FORGIVEN > now);
+                self.paces.retain(|_, pace| !pace.is_forgotten(now));
                 Next::Nothing
             }
         }
@@ -262,8 +256,8 @@ impl Ledger {
     fn end(&mut self, name: &str, paced: Option<Instant>) {
         self.busy.remove(name);
         if let Some(now) = paced {
-            let pace = Pace::after(self.paces.get(name), now);
-            self.paces.insert(name.into(), pace);
+            let pace = self.paces.entry(name.into());
+            pace.or_insert_with(|| Pace::new(&TEMPO)).attempted(now);
         }
         self.review(name);
     }
@@ -362,22 +356,6 @@ pub(super) fn map<A, B>(event: Event<A>, of: impl FnOnce(A) -> B) -> Event<B> {
         Event::InitApply(object) => Event::InitApply(of(object)),
         Event::Apply(object) => Event::Apply(of(object)),
         Event::Delete(object) => Event::Delete(of(object)),
-    }
-}
-
-// === impl Pace ===
-
-impl Pace {
-    /// The pace after a write at `now`: slower than `last`, unless that is long ago.
-    fn after(last: Option<&Self>, now: Instant) -> Self {
-        let pause = match last {
-            Some(last) if now < last.not_before + FORGIVEN => (last.pause * 2).min(LONGEST_PAUSE),
-            _ => FIRST_PAUSE,
-        };
-        Self {
-            pause,
-            not_before: now + pause,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cluster::pace::FORGOTTEN;
 
 fn print(bundle: &str) -> Print {
     Print::wanted(bundle, None)
@@ -122,11 +123,11 @@ async fn a_contest_with_another_writer_slows_down() {
         [500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]
     );
     ledger.config_maps(Event::Apply(config_map("a", "theirs")));
-    now += LONGEST_PAUSE + FORGIVEN;
+    now += TEMPO.longest + FORGOTTEN;
     assert_eq!(ledger.next(now), write("a", false));
     ledger.written("a", print("new"), now);
     ledger.config_maps(Event::Apply(config_map("a", "theirs")));
-    assert_eq!(ledger.next(now), Next::Wait(now + FIRST_PAUSE));
+    assert_eq!(ledger.next(now), Next::Wait(now + TEMPO.shortest));
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,7 +139,7 @@ async fn a_failure_holds_up_no_other_namespace() {
     assert_eq!(ledger.n_failing(), 1);
     assert_eq!(ledger.next(now), write("b", true));
     ledger.written("b", print("new"), now);
-    assert_eq!(ledger.next(now), Next::Wait(now + FIRST_PAUSE));
+    assert_eq!(ledger.next(now), Next::Wait(now + TEMPO.shortest));
     ledger.spaces(Event::Delete(space("a", false)));
     assert_eq!((ledger.next(now), ledger.n_failing()), (Next::Nothing, 0));
 }
@@ -152,7 +153,7 @@ async fn a_new_bundle_goes_everywhere() {
     // A write that began before the change ends with the old one.
     ledger.written("a", print("new"), now);
     assert_eq!(ledger.next(now), write("b", false));
-    assert_eq!(ledger.next(now), Next::Wait(now + FIRST_PAUSE));
+    assert_eq!(ledger.next(now), Next::Wait(now + TEMPO.shortest));
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,7 +248,7 @@ proptest! {
                 }
             }
         }
-        now += LONGEST_PAUSE;
+        now += TEMPO.longest;
         while let Next::Write { name, .. } = ledger.next(now) {
             ledger.written(&name, print(wanted), now);
         }
