@@ -38,6 +38,21 @@ pub enum Error {
         /// What there is, separated by commas.
         known: String,
     },
+    /// A value of the pod would be more than data in what a template gives.
+    #[error(
+        "{place} would change the structure of what template {template:?} gives{}{}; write nothing there that YAML could read as more than one plain text",
+        at_path(at), its_value(value.as_deref())
+    )]
+    Structure {
+        /// The template.
+        template: String,
+        /// Where the value stands, such as `annotation sidecar.istio.io/logLevel`.
+        place: String,
+        /// The value, shortened if it is long; none where it takes several together.
+        value: Option<String>,
+        /// Such as `spec.containers[0].args`; empty where the result is no part of a pod at all.
+        at: String,
+    },
     /// A template fails for this pod.
     #[error("failed to render template {name:?}")]
     Render {
@@ -98,6 +113,19 @@ fn quote(expected: &str, found: &str) -> &'static str {
         ("a string" | "a name", "a boolean" | "a number") => "; quote it",
         _ => "",
     }
+}
+
+fn at_path(path: &str) -> String {
+    match path {
+        "" => String::new(),
+        path => format!(" at {path}"),
+    }
+}
+
+fn its_value(value: Option<&str>) -> String {
+    value
+        .map(|value| format!(" by its value {value:?}"))
+        .unwrap_or_default()
 }
 
 fn list(annotations: &[InvalidAnnotation]) -> String {

@@ -38,7 +38,7 @@ use std::sync::Arc;
 pub use error::{ExecError, ExecReason, ParseError, ParseReason, Place};
 pub use value::{List, Map, Record, Shape, Text, TooDeep, Value};
 
-use crate::functions::Functions;
+use crate::functions::{Body, Function, FunctionError, Functions};
 use tree::Definition;
 
 pub(crate) use names::{FieldName, declared_position};
@@ -55,6 +55,23 @@ pub struct Template {
 pub struct Delimiters<'d> {
     left: &'d str,
     right: &'d str,
+}
+
+/// Looks on while a template is executed, or steps in.
+pub(crate) trait Observer {
+    /// Calls a function: `body` with `arguments`, or with others.
+    ///
+    /// # Errors
+    /// When the function refuses its arguments.
+    fn call<'a>(
+        &self,
+        function: &Function,
+        body: Body,
+        arguments: &[Value<'a>],
+    ) -> Result<Value<'a>, FunctionError>;
+
+    /// Hears of a value that is about to be printed.
+    fn print(&self, value: &Value<'_>);
 }
 
 #[derive(Debug)]
@@ -94,7 +111,16 @@ impl Template {
     /// When a function refuses its arguments, a value does not have what is asked of it, or a limit is reached. The
     /// error names the place in the template.
     pub fn execute(&self, data: &Value<'_>) -> Result<String, ExecError> {
-        exec::execute(&self.inner, data)
+        exec::execute(&self.inner, data, None)
+    }
+
+    /// As [`Self::execute`], while somebody looks on.
+    pub(crate) fn execute_observed<'a>(
+        &'a self,
+        data: &Value<'a>,
+        observer: Option<&'a dyn Observer>,
+    ) -> Result<String, ExecError> {
+        exec::execute(&self.inner, data, observer)
     }
 
     /// The name given when it was parsed.

@@ -36,6 +36,7 @@ mod proxy_config;
 mod quantity;
 mod record;
 mod render;
+mod structure;
 mod validate;
 mod warning;
 

@@ -13,6 +13,7 @@ pub(crate) use self::data::Context;
 use crate::{
     config::{Compiled, Format},
     error::Error,
+    gotemplate::Observer,
     pod, yaml,
 };
 
@@ -25,23 +26,30 @@ pub(crate) struct Rendered {
     pub(crate) rewrite_probes: Option<bool>,
 }
 
-/// Runs the templates that the pod asks for, or the default ones.
-pub(crate) fn render(config: &Compiled, context: &Context<'_>) -> Result<Rendered, Error> {
+/// Runs the templates of these names, as [`selected`] gives them.
+pub(crate) fn render(
+    config: &Compiled,
+    context: &Context<'_>,
+    names: &[String],
+    observer: Option<&dyn Observer>,
+) -> Result<Rendered, Error> {
     let data = context.data();
     let mut rendered = Rendered::default();
-    for name in selected(config, context.pod) {
+    for name in names {
         let template = config
             .templates
-            .get(&name)
+            .get(name)
             .ok_or_else(|| Error::UnknownTemplate {
                 name: name.clone(),
                 known: config.known_templates(),
             })?;
-        let text = template.execute(&data).map_err(|source| Error::Render {
-            name: name.clone(),
-            source,
-        })?;
-        let mut patch = yaml::parse(&name, &text).map_err(|source| Error::RenderedYaml {
+        let text = template
+            .execute_observed(&data, observer)
+            .map_err(|source| Error::Render {
+                name: name.clone(),
+                source,
+            })?;
+        let mut patch = yaml::parse(name, &text).map_err(|source| Error::RenderedYaml {
             name: name.clone(),
             source,
         })?;
@@ -55,13 +63,13 @@ pub(crate) fn render(config: &Compiled, context: &Context<'_>) -> Result<Rendere
             name: name.clone(),
             source: Box::new(source),
         })?;
-        rendered.patches.push((name, patch));
+        rendered.patches.push((name.clone(), patch));
     }
     Ok(rendered)
 }
 
-/// The names of the templates, with aliases resolved once: an alias of an alias is a template's name.
-fn selected(config: &Compiled, pod: &Value) -> Vec<String> {
+/// The names of the templates that the pod asks for, or of the default ones, with aliases resolved once: an alias of an alias is a template's name.
+pub(crate) fn selected(config: &Compiled, pod: &Value) -> Vec<String> {
     let asked = pod::annotation(pod, annotations::TEMPLATES);
     let asked = asked.map(|names| {
         names

@@ -114,7 +114,8 @@ pub(crate) fn annotations(pod: &Value) -> Vec<InvalidAnnotation> {
         .collect()
 }
 
-fn shortened(value: &str) -> String {
+/// The value as messages show it.
+pub(crate) fn shortened(value: &str) -> String {
     match value.char_indices().nth(MAX_SHOWN) {
         Some((at, _)) => format!("{}…", value.get(..at).unwrap_or_default()),
         None => value.to_owned(),

@@ -90,5 +90,10 @@ pub fn parse(origin: &str, text: &str) -> Result<Value, Error> {
     load::single(origin, text, 0)
 }
 
+/// Whether a plain scalar is something that JSON can express; what is no number is.
+pub(crate) fn is_finite(scalar: &str) -> bool {
+    scalar::resolve(scalar).is_ok()
+}
+
 #[cfg(test)]
 mod tests;

@@ -115,6 +115,7 @@ fn denial(error: &Error) -> Denial {
     let blame = match error {
         Error::Shape { .. }
         | Error::Annotations { .. }
+        | Error::Structure { .. }
         | Error::UnknownTemplate { .. }
         | Error::Overrides { .. }
         | Error::ScrapePort { .. } => Blame::Pod,

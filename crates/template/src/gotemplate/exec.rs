@@ -5,15 +5,16 @@
 
 mod eval;
 
-use super::Inner;
 use super::error::{ExecError, ExecReason, Place};
 use super::limits::{Buffer, Limit, MAX_DEPTH, MAX_STEPS};
 use super::print;
 use super::tree::{Block, Loop, Node, Pipeline, Span};
 use super::value::{Text, Value};
+use super::{Inner, Observer};
 
 struct Executor<'a> {
     inner: &'a Inner,
+    observer: Option<&'a dyn Observer>,
     output: Buffer,
     /// The variables of all definitions that are being executed.
     variables: Vec<Value<'a>>,
@@ -114,6 +115,9 @@ impl<'a> Executor<'a> {
         let value = self.pipeline(pipeline, dot)?;
         if !pipeline.variables.is_empty() {
             return Ok(());
+        }
+        if let Some(observer) = self.observer {
+            observer.print(&value);
         }
         let printed = match &value {
             Value::String(text) => self.output.push(text),
@@ -262,9 +266,14 @@ impl<'a> Executor<'a> {
 }
 
 /// The text that the template makes of `data`.
-pub(super) fn execute(inner: &Inner, data: &Value<'_>) -> Result<String, ExecError> {
+pub(super) fn execute<'a>(
+    inner: &'a Inner,
+    data: &Value<'a>,
+    observer: Option<&'a dyn Observer>,
+) -> Result<String, ExecError> {
     let mut executor = Executor {
         inner,
+        observer,
         output: Buffer::with_capacity(inner.source.len()),
         variables: Vec::new(),
         base: 0,

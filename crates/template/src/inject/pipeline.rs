@@ -12,6 +12,7 @@ use super::Request;
 use crate::{
     config::{Compiled, Config},
     error::Error,
+    gotemplate::Observer,
     merge::{self, Directives},
     openshift,
     options::{Options, Platform},
@@ -20,6 +21,7 @@ use crate::{
     pod, probes, prometheus, proxy_config,
     record::{self, Overrides, Status},
     render::{self, Context, Rendered},
+    structure::{self, Authored, Watch},
     validate,
     warning::Warning,
 };
@@ -34,6 +36,8 @@ pub(super) struct Injection<'a> {
     status: Option<Status>,
     overrides: Overrides,
     proxy_config: Map<String, Value>,
+    /// The author's part of it.
+    own_proxy_config: Map<String, Value>,
     status_port: u16,
     environment: BTreeMap<String, String>,
     warnings: Vec<Warning>,
@@ -54,14 +58,12 @@ impl<'a> Injection<'a> {
         if options.platform == Platform::OpenShift && status.is_none() {
             overrides::reset_assigned_user(original.to_mut());
         }
+        // It was validated above; what cannot be read there has been refused.
+        let own_proxy_config = pod::annotation(request.pod, annotations::PROXY_CONFIG)
+            .and_then(|text| proxy_config::parse(text).ok())
+            .unwrap_or_default();
         let mut proxy_config = compiled.mesh.proxy_config.clone();
-        if let Some(text) = pod::annotation(request.pod, annotations::PROXY_CONFIG) {
-            // It was validated above; what cannot be read there has been refused.
-            proxy_config::merge(
-                &mut proxy_config,
-                proxy_config::parse(text).unwrap_or_default(),
-            );
-        }
+        proxy_config::merge(&mut proxy_config, own_proxy_config.clone());
         Ok(Self {
             config: compiled,
             options,
@@ -72,17 +74,15 @@ impl<'a> Injection<'a> {
             original,
             status,
             proxy_config,
+            own_proxy_config,
             warnings,
         })
     }
 
     pub(super) fn run(mut self) -> Result<(Value, Vec<Warning>), Error> {
         let original = std::mem::take(&mut self.original);
-        let owner = self
-            .request
-            .owner
-            .clone()
-            .unwrap_or_else(|| Owner::of(&original));
+        let owner = self.request.owner.clone();
+        let owner = owner.unwrap_or_else(|| Owner::of(&original));
         let input = record::template_input(
             &original,
             self.status.as_ref(),
@@ -137,21 +137,55 @@ impl<'a> Injection<'a> {
         Ok((merged, self.warnings))
     }
 
+    /// What the templates give for `input`, in which its author's values are no more than data.
     fn render(&self, input: &Value, owner: &Owner) -> Result<Rendered, Error> {
+        let names = render::selected(self.config, input);
+        let namespace = self.request.namespace.name.as_str();
+        let context = self.context(input, namespace, owner, self.proxy_config.clone());
+        let watch = Watch::over(context.authored(!self.own_proxy_config.is_empty()));
+        let observer = (!watch.is_empty()).then_some(&watch as &dyn Observer);
+        let first = render::render(self.config, &context, &names, observer);
+        let authored = || Authored {
+            pod: Cow::Borrowed(input),
+            owner: self.request.owner.as_ref().map(Cow::Borrowed),
+            namespace: Cow::Borrowed(namespace),
+            proxy_config: Cow::Borrowed(&self.own_proxy_config),
+        };
+        structure::checked(first, watch.is_taken(), authored, |disguised| {
+            let mut proxy_config = self.config.mesh.proxy_config.clone();
+            proxy_config::merge(
+                &mut proxy_config,
+                disguised.proxy_config.clone().into_owned(),
+            );
+            let owner = match &disguised.owner {
+                Some(owner) => owner.clone().into_owned(),
+                None => Owner::of(&disguised.pod),
+            };
+            let context = self.context(&disguised.pod, &disguised.namespace, &owner, proxy_config);
+            render::render(self.config, &context, &names, Some(structure::masked())).ok()
+        })
+    }
+
+    fn context<'c>(
+        &'c self,
+        input: &'c Value,
+        namespace: &str,
+        owner: &Owner,
+        proxy_config: Map<String, Value>,
+    ) -> Context<'c> {
         let ids = match self.options.platform {
             Platform::OpenShift => openshift::proxy_ids(self.request.namespace.object.as_ref()),
             Platform::Kubernetes => openshift::proxy_ids(None),
         };
-        let context = Context::new(
+        Context::new(
             self.config,
             self.options,
             input,
-            &self.request.namespace.name,
+            namespace,
             owner,
-            self.proxy_config.clone(),
+            proxy_config,
             ids,
-        );
-        render::render(self.config, &context)
+        )
     }
 
     /// Lays the templates' results over the pod; gives what they are by themselves.

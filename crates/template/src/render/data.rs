@@ -71,6 +71,16 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The data of the pod, of its owner and, if its author wrote one, of its ProxyConfig.
+    pub(crate) fn authored(&self, has_proxy_config: bool) -> impl Iterator<Item = &Json> {
+        let config = has_proxy_config.then_some(&self.proxy_config);
+        let spec = self.pod.get("spec");
+        [&self.type_meta, &self.deployment_meta, &self.object_meta]
+            .into_iter()
+            .chain(spec)
+            .chain(config)
+    }
+
     pub(super) fn data(&self) -> Value<'_> {
         let spec = self
             .pod

@@ -63,7 +63,10 @@ impl<'a> Executor<'a> {
         let arguments = self.arguments.get(start..).unwrap_or_default();
         // Reading costs less than making.
         let read: usize = arguments.iter().map(|value| value.weight() / 4).sum();
-        let result = body(arguments);
+        let result = match self.observer {
+            Some(observer) => observer.call(&call.function, body, arguments),
+            None => body(arguments),
+        };
         self.arguments.truncate(start);
         match result {
             Ok(value) => {
