@@ -6,7 +6,6 @@
 
 mod inject;
 mod path;
-mod pods;
 mod wrk;
 
 use std::fs;

@@ -15,3 +15,4 @@ pub mod golden;
 pub mod http;
 pub mod netns;
 pub mod process;
+pub mod reviews;

@@ -12,9 +12,12 @@ use std::{
 
 use anyhow::{Context, bail};
 use tempfile::TempDir;
-use testkit::process::{Process, eventually};
+use testkit::{
+    process::{Process, eventually},
+    reviews,
+};
 
-use super::{cpu_us, machine_load, pods, wrk};
+use super::{cpu_us, machine_load, wrk};
 use crate::{lab, project};
 
 #[derive(clap::Args)]
@@ -147,7 +150,7 @@ fn files() -> anyhow::Result<TempDir> {
 /// wrk's script that sends a review, and one that also stops where the answer is not a patch, which costs wrk time of its own.
 fn scripts(folder: &Path, n_variables: usize) -> anyhow::Result<(PathBuf, PathBuf)> {
     let review = folder.join("review.json");
-    fs::write(&review, pods::review(n_variables).to_string())?;
+    fs::write(&review, reviews::review(n_variables).to_string())?;
     let send = format!(
         "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = io.open('{}'):read('*a')\n",
         review.display()

@@ -1,12 +1,14 @@
-//! The reviews that the injection bench sends.
+//! The reviews that the injection benches send.
 //!
-//! A pod as the API server sends it, defaults filled in, and the same pod with very many variables.
-//! They are like what clusters hold: a probe, a projected token, an owner, annotations for metrics.
+//! Used by `cargo bench -p template`, in process, and by `cargo xtask bench inject`, over TLS, so that their figures compare.
+//! A pod as the API server sends it, defaults filled in, and the same pod with very many variables; they are like what clusters hold: probes, a
+//! projected token, an owner, annotations for metrics.
 
 use serde_json::{Value, json};
 
-/// The AdmissionReview of a pod with `n_variables` environment variables.
-pub(super) fn review(n_variables: usize) -> Value {
+/// The AdmissionReview (`admission.k8s.io/v1`) of [`pod`].
+#[must_use]
+pub fn review(n_variables: usize) -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -25,7 +27,9 @@ pub(super) fn review(n_variables: usize) -> Value {
     })
 }
 
-fn pod(n_variables: usize) -> Value {
+/// A pod of namespace `shop` whose one container has `n_variables` environment variables.
+#[must_use]
+pub fn pod(n_variables: usize) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
