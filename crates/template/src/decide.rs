@@ -7,13 +7,13 @@ mod reason;
 mod surprise;
 
 use contract::labels;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub use self::{
     reason::Reason,
     surprise::{Code, Surprise, surprises},
 };
-use crate::selector::Selector;
+use crate::{pod, selector::Selector};
 
 /// What happens to a pod that says nothing itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,20 +74,21 @@ const PROTECTED_NAMESPACES: [&str; 4] = [
 /// Decides about `pod` in `namespace`.
 #[must_use]
 pub fn decide(pod: &Value, namespace: &str, rules: &Rules) -> Decision {
-    if pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true)) {
+    let spec = |field: &str| pod.get("spec")?.get(field);
+    if spec("hostNetwork") == Some(&Value::Bool(true)) {
         return Decision::Skip(Reason::HostNetwork);
     }
-    let os = ["/spec/os/name", "/spec/nodeSelector/kubernetes.io~1os"];
+    let os = [("os", "name"), ("nodeSelector", "kubernetes.io/os")];
     if os
         .iter()
-        .any(|field| pod.pointer(field).and_then(Value::as_str) == Some("windows"))
+        .any(|(field, key)| spec(field).and_then(|map| map.get(key)?.as_str()) == Some("windows"))
     {
         return Decision::Skip(Reason::Windows);
     }
     if PROTECTED_NAMESPACES.contains(&namespace) {
         return Decision::Skip(Reason::ProtectedNamespace(namespace.to_owned()));
     }
-    if object(pod, "/metadata/annotations").is_some_and(|map| map.contains_key(MIRROR)) {
+    if pod::metadata_map(pod, "annotations").is_some_and(|map| map.contains_key(MIRROR)) {
         return Decision::Skip(Reason::MirrorPod);
     }
     if let Policy::Unknown(policy) = &rules.policy {
@@ -99,7 +100,7 @@ pub fn decide(pod: &Value, namespace: &str, rules: &Rules) -> Decision {
         Wish::Skip(Place::Annotation) => return Decision::Skip(Reason::OptedOutByAnnotation),
         Wish::Nothing => {}
     }
-    let pod_labels = object(pod, "/metadata/labels");
+    let pod_labels = pod::metadata_map(pod, "labels");
     if rules
         .never
         .iter()
@@ -138,13 +139,9 @@ fn wish(pod: &Value) -> Wish {
 
 /// The label wins over the annotation even when it is odd.
 fn wish_value(pod: &Value) -> Option<(&str, Place)> {
-    let value = |map: &str| object(pod, map)?.get(labels::INJECT)?.as_str();
-    let label = value("/metadata/labels").map(|value| (value, Place::Label));
-    label.or_else(|| value("/metadata/annotations").map(|value| (value, Place::Annotation)))
-}
-
-fn object<'a>(pod: &'a Value, pointer: &str) -> Option<&'a Map<String, Value>> {
-    pod.pointer(pointer).and_then(Value::as_object)
+    let value = |map: &str| pod::metadata_map(pod, map)?.get(labels::INJECT)?.as_str();
+    let label = value("labels").map(|value| (value, Place::Label));
+    label.or_else(|| value("annotations").map(|value| (value, Place::Annotation)))
 }
 
 #[cfg(test)]

@@ -104,6 +104,10 @@ impl Merge {
         mut patch: Map<String, Value>,
         shape: Shape,
     ) -> Result<(), Error> {
+        if !self.may_direct(&patch) {
+            shape.settle_union(original, &patch);
+            return self.keys(original, patch, shape);
+        }
         match self.order(field, &mut patch)? {
             Order::Merge => {}
             Order::Delete => {
@@ -124,6 +128,22 @@ impl Merge {
                 list.retain(|item| !gone.contains(item));
             }
         }
+        self.keys(original, patch, shape)?;
+        for (key, order) in orders {
+            if let Some(Value::Array(list)) = original.get_mut(&key) {
+                reorder(list, &order, shape.list(&key));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays a map without directives of its own over another.
+    fn keys(
+        self,
+        original: &mut Map<String, Value>,
+        patch: Map<String, Value>,
+        shape: Shape,
+    ) -> Result<(), Error> {
         for (key, value) in patch {
             if value.is_null() {
                 original.remove(&key);
@@ -154,12 +174,12 @@ impl Merge {
                 Some(_) => self.replace(original, key, value),
             }
         }
-        for (key, order) in orders {
-            if let Some(Value::Array(list)) = original.get_mut(&key) {
-                reorder(list, &order, shape.list(&key));
-            }
-        }
         Ok(())
+    }
+
+    /// Whether there may be a directive among the keys of a map: hardly any has one.
+    fn may_direct(self, map: &Map<String, Value>) -> bool {
+        self.directives == Directives::Obey && map.keys().any(|key| key.starts_with('$'))
     }
 
     fn replace(self, original: &mut Map<String, Value>, key: String, value: Value) {
@@ -289,13 +309,22 @@ impl Merge {
     fn clean(self, value: &mut Value) -> bool {
         match value {
             Value::Object(map) => {
-                let obeys = self.directives == Directives::Obey;
-                if obeys && map.remove(PATCH).is_some_and(|order| order == "delete") {
-                    return false;
+                if self.may_direct(map) {
+                    if map.remove(PATCH).is_some_and(|order| order == "delete") {
+                        return false;
+                    }
+                    map.retain(|key, _| !is_directive(key));
                 }
-                map.retain(|key, value| {
-                    !(value.is_null() || obeys && is_directive(key)) && self.clean(value)
-                });
+                let mut has_nulls = false;
+                for value in map.values_mut() {
+                    if !self.clean(value) {
+                        *value = Value::Null;
+                    }
+                    has_nulls |= value.is_null();
+                }
+                if has_nulls {
+                    map.retain(|_, value| !value.is_null());
+                }
             }
             Value::Array(list) => list.retain_mut(|item| self.clean(item)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -16,6 +16,52 @@ use crate::{
 /// An image that means the injected one; the field is required, so an author has to write something.
 const AUTO_IMAGE: &str = "auto";
 
+/// The lists of a pod whose names are asked about.
+const OUTLINED: &[&str] = &[
+    "containers",
+    "initContainers",
+    "volumes",
+    "imagePullSecrets",
+];
+
+/// The names of what a template gives, in a pod that has nothing else: all that is asked about it after it was merged.
+///
+/// The merge's directives are part of it, so merging outlines gives the outline of what merging the results gives.
+pub(crate) fn outline(patch: &Value) -> Value {
+    let is_directive = |key: &str| key.starts_with('$');
+    let Some(fields) = patch.as_object() else {
+        return Value::Null;
+    };
+    let outlined = fields.iter().filter_map(|(key, value)| match value {
+        Value::Object(spec) if key == "spec" => Some((key.clone(), outline_of_spec(spec))),
+        value => (is_directive(key) || key == "spec").then(|| (key.clone(), value.clone())),
+    });
+    Value::Object(outlined.collect())
+}
+
+fn outline_of_spec(spec: &Map<String, Value>) -> Value {
+    let named = |item: &Value| match item {
+        Value::Object(fields) => {
+            let kept = fields
+                .iter()
+                .filter(|(key, _)| *key == "name" || *key == "$patch");
+            Value::Object(
+                kept.map(|(key, value)| (key.clone(), value.clone()))
+                    .collect(),
+            )
+        }
+        other => other.clone(),
+    };
+    let outlined = spec.iter().filter_map(|(key, value)| match value {
+        Value::Array(items) if OUTLINED.contains(&key.as_str()) => {
+            Some((key.clone(), items.iter().map(named).collect()))
+        }
+        value => (key.starts_with('$') || OUTLINED.contains(&key.as_str()))
+            .then(|| (key.clone(), value.clone())),
+    });
+    Value::Object(outlined.collect())
+}
+
 /// Moves the containers of a template's result that an earlier template put into the other list there: one container is in one place.
 ///
 /// A template that adds a volume mount to `istio-proxy` cannot know whether the sidecar's own template made that a native one.

@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use crate::pod;
+
 /// A workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -24,23 +26,23 @@ impl Owner {
     /// The workload of `pod`; the pod itself where no controller is known.
     #[must_use]
     pub fn of(pod: &Value) -> Self {
-        let namespace = text(pod, "/metadata/namespace").to_owned();
+        let namespace = pod::text(pod, &["metadata", "namespace"]).to_owned();
         let itself = Self {
             api_version: "v1".to_owned(),
             kind: "Pod".to_owned(),
-            name: text(pod, "/metadata/name").to_owned(),
+            name: pod::text(pod, &["metadata", "name"]).to_owned(),
             namespace: namespace.clone(),
         };
-        if text(pod, "/metadata/generateName").is_empty() {
+        if pod::text(pod, &["metadata", "generateName"]).is_empty() {
             return itself;
         }
         let Some(controller) = controller(pod) else {
             return itself;
         };
         let (api_version, kind, name) = (
-            text(controller, "/apiVersion"),
-            text(controller, "/kind"),
-            text(controller, "/name"),
+            pod::text(controller, &["apiVersion"]),
+            pod::text(controller, &["kind"]),
+            pod::text(controller, &["name"]),
         );
         let (api_version, kind, name) = behind(pod, api_version, kind, name);
         Self {
@@ -53,7 +55,8 @@ impl Owner {
 }
 
 fn controller(pod: &Value) -> Option<&Value> {
-    pod.pointer("/metadata/ownerReferences")?
+    pod.get("metadata")?
+        .get("ownerReferences")?
         .as_array()?
         .iter()
         .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
@@ -66,10 +69,7 @@ fn behind<'a>(
     kind: &'a str,
     name: &'a str,
 ) -> (&'a str, &'a str, &'a str) {
-    let label = |key: &str| {
-        let labels = pod.pointer("/metadata/labels").and_then(Value::as_object)?;
-        labels.get(key)?.as_str().filter(|value| !value.is_empty())
-    };
+    let label = |key: &str| pod::label(pod, key).filter(|value| !value.is_empty());
     match kind {
         "ReplicaSet" => {
             if let Some(deployment) =
@@ -110,13 +110,6 @@ fn without_schedule(name: &str) -> Option<&str> {
     let is_schedule =
         (8..=10).contains(&schedule.len()) && schedule.bytes().all(|byte| byte.is_ascii_digit());
     (is_schedule && !cron_job.is_empty()).then_some(cron_job)
-}
-
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub struct Mismatch {
 #[must_use]
 pub fn diff<'v>(before: &Value, after: &'v Value) -> Vec<Operation<'v>> {
     let mut differ = Differ {
-        path: String::new(),
+        path: Vec::new(),
         operations: Vec::new(),
     };
     differ.value(before, after);
@@ -75,61 +75,56 @@ pub fn apply(value: &mut Value, operations: &[Operation<'_>]) -> Result<(), Mism
 /// Table cells above which the longest common subsequence is not sought.
 const MAX_CELLS: usize = 1 << 20;
 
-struct Differ<'v> {
-    path: String,
+struct Differ<'k, 'v> {
+    /// Only written out for an operation.
+    path: Vec<Step<'k>>,
     operations: Vec<Operation<'v>>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'k> {
+    Key(&'k str),
+    Index(usize),
 }
 
 // === impl Differ ===
 
-impl<'v> Differ<'v> {
-    fn value(&mut self, before: &Value, after: &'v Value) {
+impl<'k, 'v: 'k> Differ<'k, 'v> {
+    /// Goes down to where both differ without comparing on the way, which would be done again at each level.
+    fn value(&mut self, before: &'k Value, after: &'v Value) {
         match (before, after) {
-            // Not compared first: where one field of a large map differs, the others would be compared at each level above it.
             (Value::Object(before), Value::Object(after)) => self.map(before, after),
-            (before, after) if before == after => {}
             (Value::Array(before), Value::Array(after)) => self.list(before, after),
-            (_, after) => self.operations.push(Operation::Replace {
-                path: self.path.clone(),
-                value: Cow::Borrowed(after),
-            }),
+            (before, after) if before == after => {}
+            (_, after) => self.replace(after),
         }
     }
 
-    fn map(&mut self, before: &Map<String, Value>, after: &'v Map<String, Value>) {
+    fn map(&mut self, before: &'k Map<String, Value>, after: &'v Map<String, Value>) {
+        if before.keys().eq(after.keys()) {
+            for ((key, old), new) in before.iter().zip(after.values()) {
+                self.at(Step::Key(key), |differ| differ.value(old, new));
+            }
+            return;
+        }
         for key in before.keys().filter(|key| !after.contains_key(*key)) {
-            self.at_key(key, |differ| {
-                differ.operations.push(Operation::Remove {
-                    path: differ.path.clone(),
-                })
-            });
+            self.at(Step::Key(key), Self::remove);
         }
         for (key, new) in after {
-            self.at_key(key, |differ| match before.get(key) {
+            self.at(Step::Key(key), |differ| match before.get(key) {
                 Some(old) => differ.value(old, new),
-                None => differ.operations.push(Operation::Add {
-                    path: differ.path.clone(),
-                    value: Cow::Borrowed(new),
-                }),
+                None => differ.add(new),
             });
         }
     }
 
     /// Walks both lists along the items that they have in common; what lies between two of those is changed in place, removed or added.
-    fn list(&mut self, before: &[Value], after: &'v [Value]) {
-        let same = |old: &&Value, new: &&Value| is_counterpart(old, new);
-        let head = before
-            .iter()
-            .zip(after)
-            .take_while(|(old, new)| same(old, new))
-            .count();
-        let tail = before
-            .iter()
-            .rev()
-            .zip(after.iter().rev())
-            .take_while(|(old, new)| same(old, new))
-            .count();
-        let tail = tail.min(before.len().min(after.len()) - head);
+    fn list(&mut self, before: &'k [Value], after: &'v [Value]) {
+        let same = |(old, new): &(&Value, &Value)| is_counterpart(old, new);
+        let head = before.iter().zip(after).take_while(same).count();
+        let n_left = before.len().min(after.len()) - head;
+        let backwards = before.iter().rev().zip(after.iter().rev()).take(n_left);
+        let tail = backwards.take_while(same).count();
         let (before_mid, after_mid) = (middle(before, head, tail), middle(after, head, tail));
         let common = common(before_mid, after_mid)
             .into_iter()
@@ -147,52 +142,69 @@ impl<'v> Differ<'v> {
                 new_idx += 1;
             }
             while old_idx < old_common {
-                self.at_index(new_idx, |differ| {
-                    differ.operations.push(Operation::Remove {
-                        path: differ.path.clone(),
-                    })
-                });
+                self.at(Step::Index(new_idx), Self::remove);
                 old_idx += 1;
             }
             while let Some(new) = after.get(new_idx).filter(|_| new_idx < new_common) {
-                self.at_index(new_idx, |differ| {
-                    differ.operations.push(Operation::Add {
-                        path: differ.path.clone(),
-                        value: Cow::Borrowed(new),
-                    })
-                });
+                self.at(Step::Index(new_idx), |differ| differ.add(new));
                 new_idx += 1;
             }
-            if old_common < before.len() {
-                self.item(before, old_idx, after, new_idx);
+            if let Some(old) = before.get(old_common) {
+                // Without names they are counterparts only because they are equal.
+                if old.get("name").is_some() {
+                    self.item(before, old_idx, after, new_idx);
+                }
                 old_idx += 1;
                 new_idx += 1;
             }
         }
     }
 
-    fn item(&mut self, before: &[Value], old_idx: usize, after: &'v [Value], new_idx: usize) {
+    fn item(&mut self, before: &'k [Value], old_idx: usize, after: &'v [Value], new_idx: usize) {
         if let (Some(old), Some(new)) = (before.get(old_idx), after.get(new_idx)) {
-            self.at_index(new_idx, |differ| differ.value(old, new));
+            self.at(Step::Index(new_idx), |differ| differ.value(old, new));
         }
     }
 
-    fn at_key(&mut self, key: &str, then: impl FnOnce(&mut Self)) {
-        let length = self.path.len();
-        self.path.push('/');
-        for character in key.chars() {
-            match character {
-                '~' => self.path.push_str("~0"),
-                '/' => self.path.push_str("~1"),
-                other => self.path.push(other),
+    fn at(&mut self, step: Step<'k>, then: impl FnOnce(&mut Self)) {
+        self.path.push(step);
+        then(self);
+        self.path.pop();
+    }
+
+    fn add(&mut self, value: &'v Value) {
+        self.operations.push(Operation::Add {
+            path: self.pointer(),
+            value: Cow::Borrowed(value),
+        });
+    }
+
+    fn remove(&mut self) {
+        self.operations.push(Operation::Remove {
+            path: self.pointer(),
+        });
+    }
+
+    fn replace(&mut self, value: &'v Value) {
+        self.operations.push(Operation::Replace {
+            path: self.pointer(),
+            value: Cow::Borrowed(value),
+        });
+    }
+
+    fn pointer(&self) -> String {
+        let mut pointer = String::new();
+        for step in &self.path {
+            pointer.push('/');
+            match step {
+                Step::Index(index) => pointer.push_str(&index.to_string()),
+                Step::Key(key) if key.contains(['~', '/']) => {
+                    pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                }
+                Step::Key(key) => pointer.push_str(key),
             }
         }
-        then(self);
-        self.path.truncate(length);
-    }
-
-    fn at_index(&mut self, index: usize, then: impl FnOnce(&mut Self)) {
-        self.at_key(&index.to_string(), then);
+        pointer
     }
 }
 

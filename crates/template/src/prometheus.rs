@@ -67,9 +67,9 @@ pub(crate) fn merge(
         .and_then(Value::as_str)
         .and_then(validate::boolean);
     let refused = texts(annotations)
-        .any(|(label, text)| label == SCRAPE && validate::boolean(text) == Some(false));
-    let is_done =
-        texts(annotations).any(|(label, text)| label == PORT && text == status_port.to_string());
+        .any(|(key, text)| is_label(key, SCRAPE) && validate::boolean(text) == Some(false));
+    let port = status_port.to_string();
+    let is_done = texts(annotations).any(|(key, text)| text == port && is_label(key, PORT));
     if refused || is_done || !wish.unwrap_or(mesh_merges) || status_port == 0 {
         return Ok(());
     }
@@ -95,7 +95,8 @@ pub(crate) fn merge(
 
 /// Takes away what an earlier injection wrote: annotations that point to the agent.
 pub(crate) fn forget(annotations: &mut Map<String, Value>, status_port: u16) {
-    if texts(annotations).any(|(label, text)| label == PORT && text == status_port.to_string()) {
+    let port = status_port.to_string();
+    if texts(annotations).any(|(key, text)| text == port && is_label(key, PORT)) {
         annotations.retain(|key, _| !is_about_scraping(key));
     }
 }
@@ -103,7 +104,7 @@ pub(crate) fn forget(annotations: &mut Map<String, Value>, status_port: u16) {
 /// Announces the port of the metrics under mutual TLS, if the sidecar has one and the author did not.
 pub(crate) fn announce_secure_port(pod: &mut Value) {
     let is_announced = pod::metadata_map(pod, "annotations")
-        .is_some_and(|annotations| annotations.keys().any(|key| label(key) == SECURE_PORT));
+        .is_some_and(|annotations| annotations.keys().any(|key| is_label(key, SECURE_PORT)));
     let port = pod::find(pod, PROXY_CONTAINER)
         .and_then(|sidecar| pod::variable(sidecar, SECURE_PORT_VARIABLE));
     if let Some(port) = port
@@ -119,8 +120,8 @@ pub(crate) fn announce_secure_port(pod: &mut Value) {
 impl Scrape {
     fn read(annotations: &Map<String, Value>, warnings: &mut Vec<Warning>) -> Self {
         let mut scrape = Self::default();
-        for (label, text) in texts(annotations) {
-            match label.as_str() {
+        for (key, text) in texts(annotations) {
+            match scraping_label(key).unwrap_or_default() {
                 PORT => text.clone_into(&mut scrape.port),
                 PATH => text.clone_into(&mut scrape.path),
                 SCRAPE => text.clone_into(&mut scrape.scrape),
@@ -190,25 +191,27 @@ fn targets(text: &str) -> Option<Vec<Target>> {
         .collect()
 }
 
-fn texts(annotations: &Map<String, Value>) -> impl Iterator<Item = (String, &str)> {
+fn texts(annotations: &Map<String, Value>) -> impl Iterator<Item = (&String, &str)> {
     annotations
         .iter()
-        .filter_map(|(key, value)| Some((label(key), value.as_str()?)))
+        .filter_map(|(key, value)| Some((key, value.as_str()?)))
 }
 
 fn is_about_scraping(key: &str) -> bool {
-    [PORT, PATH, SCRAPE, TARGETS].contains(&label(key).as_str())
+    scraping_label(key).is_some()
 }
 
-/// The label that Prometheus makes of an annotation.
-fn label(key: &str) -> String {
-    key.chars()
-        .map(|character| {
-            if character.is_ascii_alphanumeric() {
-                character
-            } else {
-                '_'
-            }
-        })
-        .collect()
+fn scraping_label(key: &str) -> Option<&'static str> {
+    [PORT, PATH, SCRAPE, TARGETS]
+        .into_iter()
+        .find(|label| is_label(key, label))
+}
+
+/// Whether `label` is what Prometheus makes of an annotation's key.
+fn is_label(key: &str, label: &str) -> bool {
+    let replaced = |character: char| match character {
+        plain if plain.is_ascii_alphanumeric() => plain,
+        _ => '_',
+    };
+    key.chars().map(replaced).eq(label.chars())
 }

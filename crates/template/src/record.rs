@@ -88,8 +88,8 @@ impl Status {
     ) -> Self {
         let given = |field: &str| -> Vec<String> {
             let list = template_pod
-                .pointer(&format!("/spec/{field}"))
-                .and_then(Value::as_array);
+                .get("spec")
+                .and_then(|spec| spec.get(field)?.as_array());
             list.into_iter()
                 .flatten()
                 .map(|item| pod::name(item).to_owned())

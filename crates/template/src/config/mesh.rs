@@ -15,7 +15,7 @@ pub(crate) struct Mesh {
     /// All of it, as templates see it.
     pub(crate) fields: Value,
     /// The ProxyConfig that every pod starts with: `defaultConfig`, defaults included.
-    pub(crate) proxy_config: Map<String, Value>,
+    pub(crate) proxy_config: Value,
 }
 
 // === impl Mesh ===
@@ -53,10 +53,8 @@ impl Mesh {
         }
         let mut proxy_config = default_proxy_config();
         proxy_config::merge(&mut proxy_config, given);
-        fields.insert(
-            "defaultConfig".to_owned(),
-            Value::Object(proxy_config.clone()),
-        );
+        let proxy_config = Value::Object(proxy_config);
+        fields.insert("defaultConfig".to_owned(), proxy_config.clone());
         Ok(Self {
             fields: Value::Object(fields),
             proxy_config,
@@ -74,8 +72,8 @@ impl Mesh {
     pub(crate) fn inbound_traffic_policy(&self) -> &'static str {
         match self
             .fields
-            .pointer("/inboundTrafficPolicy/mode")
-            .and_then(Value::as_str)
+            .get("inboundTrafficPolicy")
+            .and_then(|policy| policy.get("mode")?.as_str())
         {
             Some("LOCALHOST") => "localhost",
             _ => "passthrough",

@@ -59,8 +59,13 @@ pub(crate) fn text<'v>(value: &'v Value<'_>) -> Result<Cow<'v, str>, Limit> {
 
 /// `text` between double quotes, as Go's `%q` writes it; with nothing but ASCII if asked.
 pub(crate) fn quote(buffer: &mut Buffer, text: &str, only_ascii: bool) -> Result<(), Limit> {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"\"\\".contains(byte);
     buffer.push("\"")?;
-    for letter in text.chars() {
+    // Most texts are plain to their end.
+    let n_plain = text.bytes().take_while(is_plain).count();
+    let (plain, rest) = text.split_at(n_plain);
+    buffer.push(plain)?;
+    for letter in rest.chars() {
         match letter {
             '"' => buffer.push("\\\"")?,
             letter => escape(buffer, letter, only_ascii)?,

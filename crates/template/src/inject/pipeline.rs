@@ -35,7 +35,7 @@ pub(super) struct Injection<'a> {
     original: Cow<'a, Value>,
     status: Option<Status>,
     overrides: Overrides,
-    proxy_config: Map<String, Value>,
+    proxy_config: Cow<'a, Value>,
     /// The author's part of it.
     own_proxy_config: Map<String, Value>,
     status_port: u16,
@@ -62,8 +62,11 @@ impl<'a> Injection<'a> {
         let own_proxy_config = pod::annotation(request.pod, annotations::PROXY_CONFIG)
             .and_then(|text| proxy_config::parse(text).ok())
             .unwrap_or_default();
-        let mut proxy_config = compiled.mesh.proxy_config.clone();
-        proxy_config::merge(&mut proxy_config, own_proxy_config.clone());
+        let mut proxy_config = Cow::Borrowed(&compiled.mesh.proxy_config);
+        if !own_proxy_config.is_empty() {
+            let resolved = pod::as_map(proxy_config.to_mut());
+            proxy_config::merge(resolved, own_proxy_config.clone());
+        }
         Ok(Self {
             config: compiled,
             options,
@@ -95,7 +98,7 @@ impl<'a> Injection<'a> {
         }
         let rendered = self.render(&input, &owner)?;
         let mut merged = (*original).clone();
-        let template_pod = self.merge(&mut merged, &rendered.patches)?;
+        let template_pod = self.merge(&mut merged, rendered.patches)?;
         let earlier = Earlier::of(&original, self.status.as_ref());
         let (mut saved, is_new) = overrides::reapply(
             &mut merged,
@@ -105,13 +108,14 @@ impl<'a> Injection<'a> {
             self.overrides.clone(),
         );
         if is_new {
-            let moved = saved.moved(&input);
-            // Where the templates give the same for both orders, the record is as short as Istio's.
-            if moved.is_some_and(|moved| {
-                !self
-                    .render(&moved, &owner)
-                    .is_ok_and(|again| again.patches == rendered.patches)
-            }) {
+            // Where the templates give the same for both orders, the record is as short as Istio's. They run anew for both, because hardly any pod
+            // comes here and keeping the first result would cost every pod a copy of it.
+            if let Some(moved) = saved.moved(&input)
+                && !self.render(&moved, &owner).is_ok_and(|again| {
+                    self.render(&input, &owner)
+                        .is_ok_and(|first| again.patches == first.patches)
+                })
+            {
                 saved.record_positions(&input);
             }
             pod::annotate(&mut merged, annotations::OVERRIDES, saved.to_json());
@@ -141,7 +145,7 @@ impl<'a> Injection<'a> {
     fn render(&self, input: &Value, owner: &Owner) -> Result<Rendered, Error> {
         let names = render::selected(self.config, input);
         let namespace = self.request.namespace.name.as_str();
-        let context = self.context(input, namespace, owner, self.proxy_config.clone());
+        let context = self.context(input, namespace, owner, &self.proxy_config);
         let watch = Watch::over(context.authored(!self.own_proxy_config.is_empty()));
         let observer = (!watch.is_empty()).then_some(&watch as &dyn Observer);
         let first = render::render(self.config, &context, &names, observer);
@@ -154,14 +158,14 @@ impl<'a> Injection<'a> {
         structure::checked(first, watch.is_taken(), authored, |disguised| {
             let mut proxy_config = self.config.mesh.proxy_config.clone();
             proxy_config::merge(
-                &mut proxy_config,
+                pod::as_map(&mut proxy_config),
                 disguised.proxy_config.clone().into_owned(),
             );
             let owner = match &disguised.owner {
                 Some(owner) => owner.clone().into_owned(),
                 None => Owner::of(&disguised.pod),
             };
-            let context = self.context(&disguised.pod, &disguised.namespace, &owner, proxy_config);
+            let context = self.context(&disguised.pod, &disguised.namespace, &owner, &proxy_config);
             render::render(self.config, &context, &names, Some(structure::masked())).ok()
         })
     }
@@ -171,7 +175,7 @@ impl<'a> Injection<'a> {
         input: &'c Value,
         namespace: &str,
         owner: &Owner,
-        proxy_config: Map<String, Value>,
+        proxy_config: &'c Value,
     ) -> Context<'c> {
         let ids = match self.options.platform {
             Platform::OpenShift => openshift::proxy_ids(self.request.namespace.object.as_ref()),
@@ -188,19 +192,16 @@ impl<'a> Injection<'a> {
         )
     }
 
-    /// Lays the templates' results over the pod; gives what they are by themselves.
-    fn merge(&self, merged: &mut Value, patches: &[(String, Value)]) -> Result<Value, Error> {
+    /// Lays the templates' results over the pod; gives the names that are in them, as [`overrides::outline`] has them.
+    fn merge(&self, merged: &mut Value, patches: Vec<(String, Value)>) -> Result<Value, Error> {
         let mut template_pod = Value::Object(Map::new());
-        for (name, patch) in patches {
-            let wrong = |source| Error::Merge {
-                name: name.clone(),
-                source,
-            };
-            let mut patch = patch.clone();
+        for (name, mut patch) in patches {
             overrides::follow(&mut patch, &template_pod);
             overrides::relocate(merged, &patch, self.status.as_ref());
-            merge::pod(&mut template_pod, patch.clone(), Directives::Obey).map_err(wrong)?;
-            merge::pod(merged, patch, Directives::Obey).map_err(wrong)?;
+            let outline = overrides::outline(&patch);
+            merge::pod(&mut template_pod, outline, Directives::Obey)
+                .and_then(|()| merge::pod(merged, patch, Directives::Obey))
+                .map_err(|source| Error::Merge { name, source })?;
         }
         Ok(template_pod)
     }
@@ -322,7 +323,7 @@ fn check_annotations(pod: &Value) -> Result<(), Error> {
 }
 
 /// The port of the agent's status server; 0 if there is to be none.
-fn status_port(pod: &Value, proxy_config: &Map<String, Value>) -> u16 {
+fn status_port(pod: &Value, proxy_config: &Value) -> u16 {
     let annotated =
         pod::annotation(pod, annotations::STATUS_PORT).and_then(|port| port.trim().parse().ok());
     let configured = || {

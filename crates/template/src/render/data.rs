@@ -3,7 +3,7 @@
 //! Made once for each pod by the pipeline; borrows the pod, the values and the mesh's configuration as they are.
 //! The names are those of Istio's `SidecarTemplateData`; a template that asks for another one is refused.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use crate::{config::Compiled, gotemplate::Value, options::Options, owner::Owner, pod};
 
@@ -17,7 +17,7 @@ pub(crate) struct Context<'a> {
     deployment_meta: Json,
     object_meta: Json,
     spec: Json,
-    proxy_config: Json,
+    proxy_config: &'a Json,
     native: bool,
     user: i64,
     group: i64,
@@ -38,7 +38,7 @@ impl<'a> Context<'a> {
         pod: &'a Json,
         namespace: &str,
         owner: &Owner,
-        proxy_config: Map<String, Json>,
+        proxy_config: &'a Json,
         (user, group): (i64, i64),
     ) -> Self {
         let mut object_meta = pod.get("metadata").cloned().unwrap_or_default();
@@ -64,7 +64,7 @@ impl<'a> Context<'a> {
             } else {
                 json!({})
             },
-            proxy_config: Json::Object(proxy_config),
+            proxy_config,
             native: options.native_sidecar_on(pod::text(pod, &["spec", "nodeName"])),
             user,
             group,
@@ -73,7 +73,7 @@ impl<'a> Context<'a> {
 
     /// The data of the pod, of its owner and, if its author wrote one, of its ProxyConfig.
     pub(crate) fn authored(&self, has_proxy_config: bool) -> impl Iterator<Item = &Json> {
-        let config = has_proxy_config.then_some(&self.proxy_config);
+        let config = has_proxy_config.then_some(self.proxy_config);
         let spec = self.pod.get("spec");
         [&self.type_meta, &self.deployment_meta, &self.object_meta]
             .into_iter()
@@ -95,7 +95,7 @@ impl<'a> Context<'a> {
                 ("DeploymentMeta", Value::go_struct(&self.deployment_meta)),
                 ("ObjectMeta", Value::go_struct(&self.object_meta)),
                 ("Spec", Value::go_struct(spec)),
-                ("ProxyConfig", Value::go_struct(&self.proxy_config)),
+                ("ProxyConfig", Value::go_struct(self.proxy_config)),
                 ("MeshConfig", Value::go_struct(&self.config.mesh.fields)),
                 ("Values", Value::plain(&self.config.values)),
                 ("Revision", text(self.options.shown_revision())),
@@ -116,8 +116,8 @@ impl<'a> Context<'a> {
     fn proxy_image(&self) -> String {
         let image_type = self
             .proxy_config
-            .pointer("/image/imageType")
-            .and_then(Json::as_str)
+            .get("image")
+            .and_then(|image| image.get("imageType")?.as_str())
             .unwrap_or_default();
         self.image(&["global", "proxy", "image"], image_type)
     }

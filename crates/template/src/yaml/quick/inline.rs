@@ -124,7 +124,8 @@ fn double_quoted(text: &str) -> Read<'_, String> {
     let mut rest = text.strip_prefix('"')?;
     let mut content = String::new();
     loop {
-        let (clean, stop) = rest.split_at_checked(rest.find(['"', '\\', '\n'])?)?;
+        let is_stop = |byte: u8| matches!(byte, b'"' | b'\\' | b'\n');
+        let (clean, stop) = rest.split_at_checked(rest.bytes().position(is_stop)?)?;
         content.push_str(clean);
         let (mark, after) = stop.split_at_checked(1)?;
         match mark {
