@@ -62,6 +62,23 @@ app: istiod
 istio.io/rev: {{ include "minimesh.revisionLabel" . | quote }}
 {{- end }}
 
+{{/* Ports of the control plane, by the names and numbers that sidecars and people know from Istio. */}}
+{{- define "minimesh.istiodPorts" -}}
+- name: grpc-xds
+  port: 15010
+  protocol: TCP
+- name: https-dns
+  port: 15012
+  protocol: TCP
+- name: https-webhook
+  port: 443
+  targetPort: 15017
+  protocol: TCP
+- name: http-monitoring
+  port: 15014
+  protocol: TCP
+{{- end }}
+
 {{/* Labels of every object. */}}
 {{- define "minimesh.labels" -}}
 app.kubernetes.io/name: minimesh
@@ -88,16 +105,19 @@ that cannot reach their control plane, so it is refused here.
 {{/* Key `config`: the shipped injection configuration with what the values say of it. Its templates are not templates of Helm. */}}
 {{- define "minimesh.config" -}}
 {{- $webhook := .Values.sidecarInjectorWebhook }}
+{{- if and .Values.pilot.cni.enabled (not $webhook.templates) }}
+{{- fail "pilot.cni.enabled is read by Istio's templates, and there are none in sidecarInjectorWebhook.templates: the shipped template always has istio-init set up the capture, so leave the value out or bring the templates" }}
+{{- end }}
 {{- $config := .Files.Get "files/config" | fromYaml }}
 {{- $_ := set $config "policy" .Values.global.proxy.autoInject }}
-{{- range $key := list "alwaysInjectSelector" "neverInjectSelector" "injectedAnnotations" "defaultTemplates" }}
+{{- range $key := list "alwaysInjectSelector" "neverInjectSelector" "injectedAnnotations" "defaultTemplates" "aliases" }}
 {{- with get $webhook $key }}
 {{- $_ := set $config $key . }}
 {{- end }}
 {{- end }}
 {{- $templates := mergeOverwrite $config.templates $webhook.templates }}
 {{- range $name := $config.defaultTemplates }}
-{{- if not (hasKey $templates $name) }}
+{{- if not (or (hasKey $templates $name) (hasKey $webhook.aliases $name)) }}
 {{- fail (printf "sidecarInjectorWebhook.defaultTemplates names %q, which sidecarInjectorWebhook.templates does not have; there is %s" $name (keys $templates | sortAlpha | join ", ")) }}
 {{- end }}
 {{- end }}
@@ -107,11 +127,12 @@ that cannot reach their control plane, so it is refused here.
 
 {{/* Key `values`: what templates see, without what only the chart reads. */}}
 {{- define "minimesh.values" -}}
-{{- $global := omit .Values.global "priorityClassName" "defaultPodDisruptionBudget" "networkPolicy" }}
+{{- $global := omit .Values.global "priorityClassName" "defaultPodDisruptionBudget" "networkPolicy" "operatorManageWebhooks" }}
 {{- $global = merge (dict "tag" (include "minimesh.tag" .) "istioNamespace" (include "minimesh.namespace" .)) $global }}
 {{- $webhook := pick .Values.sidecarInjectorWebhook "enableNamespacesByDefault" "reinvocationPolicy" "rewriteAppHTTPProbe" }}
 {{- /* The injector has its environment already; `minimesh kube-inject` reads the switches in it from here. */}}
-{{- dict "global" $global "sidecarInjectorWebhook" $webhook "revision" (include "minimesh.revision" .) "pilot" (pick .Values.pilot "env") | toYaml }}
+{{- $pilot := pick .Values.pilot "env" "cni" "crlConfigMapName" }}
+{{- dict "global" $global "sidecarInjectorWebhook" $webhook "revision" (include "minimesh.revision" .) "pilot" $pilot "gateways" .Values.gateways | toYaml }}
 {{- end }}
 
 {{/* Key `mesh`: the shipped mesh configuration, this control plane's addresses and the one status port, and over both what the values say. */}}

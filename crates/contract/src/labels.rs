@@ -6,6 +6,8 @@ pub const INJECTION: &str = "istio-injection";
 pub const INJECT: &str = "sidecar.istio.io/inject";
 /// Namespace and pod: the control plane's revision that serves it; as an annotation the revision that did.
 pub const REVISION: &str = "istio.io/rev";
+/// On a webhook configuration: the tag, a second name of a revision, that it is for. Written by the chart; read by the injector and by the command line.
+pub const TAG: &str = "istio.io/tag";
 /// Pod, written: the sidecar can take part in mutual TLS.
 pub const TLS_MODE: &str = "security.istio.io/tlsMode";
 /// Pod, written: the workload's name in telemetry.

@@ -52,7 +52,9 @@ pub struct Settings {
     pub workload_events: bool,
     /// The ClusterRole that owns what is created; without it nobody does.
     pub owner_cluster_role: Option<String>,
-    /// The MutatingWebhookConfiguration to keep in step, if one is to be.
+    /// The revision as a label's value.
+    pub revision: String,
+    /// The MutatingWebhookConfiguration to keep in step, if one is to be; the revision's tags have more of them.
     pub webhook_configuration: Option<String>,
     /// The names that the webhook is called by.
     pub names: Vec<DnsName<'static>>,

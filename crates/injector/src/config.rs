@@ -24,6 +24,9 @@ const INJECT_FLAG: &str = "--inject-dir";
 /// The flag of the mesh configuration.
 const MESH_FLAG: &str = "--mesh-config";
 
+/// What labels call the revision that has no name.
+const DEFAULT_REVISION: &str = "default";
+
 /// What to do where nothing says what to inject.
 const NO_INJECT_DIR: &str = "give the folder with the injection configuration by --inject-dir (INJECT_DIR), or a cluster by --kubeconfig (KUBECONFIG)";
 
@@ -220,7 +223,7 @@ fn settings(
     let certificates = tls.optional(problems);
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let sidecar_injector = match revision {
-        "" | "default" => control_plane::SIDECAR_INJECTOR.to_owned(),
+        "" | DEFAULT_REVISION => control_plane::SIDECAR_INJECTOR.to_owned(),
         revision => format!("{}-{revision}", control_plane::SIDECAR_INJECTOR),
     };
     let webhook = args
@@ -234,6 +237,7 @@ fn settings(
         config_map: sidecar_injector,
         workload_events: args.workload_events,
         owner_cluster_role: given(args.owner_cluster_role),
+        revision: given(Some(revision.to_owned())).unwrap_or_else(|| DEFAULT_REVISION.to_owned()),
         webhook_configuration: given(Some(webhook)),
         names: names?,
         certificates: certificates?,

@@ -10,3 +10,5 @@ mod failures;
 mod fixture;
 #[path = "cluster/life.rs"]
 mod life;
+#[path = "cluster/tags.rs"]
+mod tags;

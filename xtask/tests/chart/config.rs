@@ -95,14 +95,19 @@ fn templates_see_nothing_of_what_only_the_chart_reads() {
     let [_, values, _] = texts(&Install::default(), "");
     let values = yaml::parse("values", &values).unwrap();
     let keys: Vec<&String> = values.as_object().unwrap().keys().collect();
-    assert_eq!(
-        keys,
-        ["global", "pilot", "revision", "sidecarInjectorWebhook"]
-    );
+    let expected = [
+        "gateways",
+        "global",
+        "pilot",
+        "revision",
+        "sidecarInjectorWebhook",
+    ];
+    assert_eq!(keys, expected);
     for key in [
         "priorityClassName",
         "defaultPodDisruptionBudget",
         "networkPolicy",
+        "operatorManageWebhooks",
     ] {
         assert!(values["global"][key].is_null(), "{key}");
     }
@@ -160,4 +165,45 @@ fn templates_of_ones_own_are_laid_over_the_shipped_one() {
     assert_eq!(pod["metadata"]["labels"]["team"], "shop");
     assert_eq!(pod["metadata"]["annotations"]["example.org/by"], "minimesh");
     assert_eq!(pod["spec"]["initContainers"][1]["name"], "istio-proxy");
+}
+
+/// A user may bring Istio's templates, and everything that they read.
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn what_istios_templates_read_can_be_given_and_reaches_them() {
+    let texts = texts(&Install::values_file("istio-templates"), "");
+    let config = yaml::parse("config", &texts[0]).unwrap();
+    assert_eq!(config["defaultTemplates"], json!(["both"]));
+    assert_eq!(config["aliases"], json!({"both": ["sidecar", "gateway"]}));
+    assert_eq!(config["policy"], "enabled");
+    assert_eq!(
+        config["alwaysInjectSelector"][0]["matchLabels"]["mesh"],
+        "always"
+    );
+    assert_eq!(
+        config["neverInjectSelector"][0]["matchExpressions"][0]["key"],
+        "mesh"
+    );
+    let pod = injected(&load(&texts, ""));
+    let annotations = &pod["metadata"]["annotations"];
+    for (name, expected) in [
+        ("by", "templates"),
+        ("sts", "15463"),
+        ("cni", "true/multus"),
+        ("ca", "ca.example.org:443/Example"),
+        ("trust", "example.org/roots"),
+        ("where", "mesh-1/network-1/east"),
+        ("image", "proxyv2/proxyv2/registry"),
+        ("startup", "false/60"),
+        ("privileged", "true/RuntimeDefault/true"),
+        ("other", "/dev/stdout/datadog/revoked"),
+        ("switches", "true/true/true/true"),
+    ] {
+        assert_eq!(
+            annotations[format!("example.org/{name}")],
+            expected,
+            "{name}"
+        );
+    }
+    assert_eq!(pod["spec"]["securityContext"]["runAsUser"], 1337);
 }

@@ -9,7 +9,15 @@ use testkit::golden;
 use super::helm::{Install, chart, file, object};
 
 /// The value files with a golden: `tests/NAME.values.yaml` gives `tests/NAME.golden.yaml`.
-const CASES: [&str; 4] = ["default", "production", "revision", "own-templates"];
+const CASES: [&str; 7] = [
+    "default",
+    "production",
+    "revision",
+    "own-templates",
+    "istio-templates",
+    "tags",
+    "cert-manager",
+];
 
 /// The value of a variable of the injector.
 fn variable(objects: &[Value], name: &str) -> Option<Value> {
@@ -149,7 +157,8 @@ fn rights_are_as_few_as_work() {
             " | nodes |  | get,list,watch",
             " | configmaps |  | create",
             " | configmaps | istio-ca-root-cert | get,list,watch,update,patch",
-            "admissionregistration.k8s.io | mutatingwebhookconfigurations | istio-sidecar-injector | get,list,watch,patch",
+            "admissionregistration.k8s.io | mutatingwebhookconfigurations |  | list,watch",
+            "admissionregistration.k8s.io | mutatingwebhookconfigurations | istio-sidecar-injector | patch",
             "rbac.authorization.k8s.io | clusterroles | injector-istio-system | get",
             "events.k8s.io | events |  | create,patch",
             "apps | replicasets |  | get",
@@ -211,11 +220,16 @@ fn the_control_plane_has_no_rights_on_its_node() {
         for key in ["hostNetwork", "hostPID", "hostIPC"] {
             assert!(pod[key].is_null(), "{name}: {key}");
         }
-        assert_eq!(
-            pod["volumes"].as_array().map(Vec::len),
-            Some(1),
-            "{name}: only the configuration is mounted"
-        );
+        let volumes = pod["volumes"].as_array().unwrap().iter();
+        let volumes: Vec<&Value> = volumes.map(|volume| &volume["name"]).collect();
+        match name {
+            "cert-manager" => assert_eq!(volumes, ["inject", "tls"], "and the certificate"),
+            _ => assert_eq!(
+                volumes,
+                ["inject"],
+                "{name}: only the configuration is mounted"
+            ),
+        }
     }
 }
 

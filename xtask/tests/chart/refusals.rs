@@ -3,7 +3,7 @@
 use super::helm::Install;
 
 /// What is set, where that is wrong, and a part of what is said.
-const WRONG_TYPES: [(&str, &str, &str); 18] = [
+const WRONG_TYPES: [(&str, &str, &str); 20] = [
     (
         "pilot.replicaCount=two",
         "'/pilot/replicaCount'",
@@ -61,6 +61,12 @@ const WRONG_TYPES: [(&str, &str, &str); 18] = [
         "want 1",
     ),
     ("revision=Canary", "'/revision'", "pattern"),
+    ("revisionTags={Prod}", "'/revisionTags/0'", "pattern"),
+    (
+        "sidecarInjectorWebhook.certificate.caBundle=%",
+        "'/sidecarInjectorWebhook/certificate/caBundle'",
+        "pattern",
+    ),
     (
         "sidecarInjectorWebhook.templates.sidecar.spec=x",
         "'/sidecarInjectorWebhook/templates/sidecar'",
@@ -69,7 +75,7 @@ const WRONG_TYPES: [(&str, &str, &str); 18] = [
 ];
 
 /// What is set, where that is wrong, and the key that does not exist there.
-const UNKNOWN_KEYS: [(&str, &str, &str); 20] = [
+const UNKNOWN_KEYS: [(&str, &str, &str); 22] = [
     ("replicas=3", "''", "replicas"),
     ("global.prxy.image=x", "'/global'", "prxy"),
     ("global.proxy.img=x", "'/global/proxy'", "img"),
@@ -106,6 +112,12 @@ const UNKNOWN_KEYS: [(&str, &str, &str); 20] = [
         "minAvailable",
     ),
     ("pilot.replicas=3", "'/pilot'", "replicas"),
+    ("pilot.cni.enable=true", "'/pilot/cni'", "enable"),
+    (
+        "sidecarInjectorWebhook.certificate.issuer=x",
+        "'/sidecarInjectorWebhook/certificate'",
+        "issuer",
+    ),
     (
         "pilot.affinity.podAntiAfinity=x",
         "'/pilot/affinity'",
@@ -246,6 +258,30 @@ fn values_that_contradict_each_other_are_refused_with_what_to_do() {
             "global.istioNamespace is \"mesh\"",
             "\"istio-system\"",
             "install with -n mesh",
+        ],
+    );
+    check(
+        "revisionTags={default}",
+        &["revisionTags holds \"default\"", "leave it out"],
+    );
+    check(
+        "sidecarInjectorWebhook.certificate.source=cert-manager",
+        &["sidecarInjectorWebhook.certificate.issuerRef.name"],
+    );
+    check(
+        "sidecarInjectorWebhook.certificate.source=cert-manager,sidecarInjectorWebhook.certificate.issuerRef.name=ca,sidecarInjectorWebhook.certificate.caBundle=eA==",
+        &["leave sidecarInjectorWebhook.certificate.caBundle out"],
+    );
+    check(
+        "sidecarInjectorWebhook.certificate.source=secret",
+        &["sidecarInjectorWebhook.certificate.secretName"],
+    );
+    check(
+        "pilot.cni.enabled=true",
+        &[
+            "pilot.cni.enabled",
+            "sidecarInjectorWebhook.templates",
+            "istio-init",
         ],
     );
 }

@@ -18,7 +18,7 @@ use super::{
     nodes::{self, Kubelets},
     owner::Owner,
     trust_bundle::Publisher,
-    webhook_configuration::Keeper,
+    webhook_configuration::{Keeper, Tags},
 };
 use crate::{config::Certificates, configuration::Followed, metrics};
 
@@ -88,6 +88,9 @@ impl Parts {
         let patched = matches!(settings.certificates, Certificates::Authority);
         if let Some(name) = settings.webhook_configuration.clone().filter(|_| patched) {
             let metrics = metrics::WebhookPatches::register(registry);
+            let bundle = authority.bundle.clone();
+            let tags = Tags::new(context.clone(), &settings.revision, bundle, metrics.clone());
+            tasks.push(("revision tags", Box::pin(tags.run())));
             let keeper = Keeper::new(context.clone(), name, authority.bundle, metrics);
             tasks.push(("webhook configuration", Box::pin(keeper.run())));
         }

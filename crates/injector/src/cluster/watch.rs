@@ -50,6 +50,8 @@ pub struct Watch<K> {
 pub struct Selection {
     /// Their name, where there is only one of it in each namespace; rights by resource name need it.
     pub name: Option<String>,
+    /// A label selector, `app=web,tier`; empty for any.
+    pub labels: String,
 }
 
 // === impl Selection ===
@@ -66,11 +68,21 @@ impl Selection {
     pub fn named(name: &str) -> Self {
         Self {
             name: Some(name.to_owned()),
+            ..Self::default()
         }
     }
 
+    /// The objects that a label selector selects.
+    #[must_use]
+    pub fn labelled(labels: String) -> Self {
+        Self { name: None, labels }
+    }
+
     fn config(&self) -> Config {
-        let config = Config::default().page_size(PAGE);
+        let mut config = Config::default().page_size(PAGE);
+        if !self.labels.is_empty() {
+            config = config.labels(&self.labels);
+        }
         match &self.name {
             Some(name) => config.fields(&format!("metadata.name={name}")),
             None => config,

@@ -4,6 +4,8 @@
 //! pod is not ready before the first success. Whatever else changes the bundle is put right, and slowed down if it insists.
 //! Each write is a JSON patch that tests the entries' names first, so an entry that moved meanwhile is never given another's bundle.
 
+mod tags;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::{
@@ -25,6 +27,8 @@ use super::{
     watch::{LONGEST_PAUSE, Selection, Watch},
 };
 use crate::metrics::WebhookPatches as Metrics;
+
+pub use tags::Tags;
 
 /// Readiness detail of this part.
 const COMPONENT: &str = "webhook configuration";
@@ -176,7 +180,7 @@ impl Keeper {
         self.metrics.attempted(&self.name, self.fault.is_some());
         let wait = self.pace.next().unwrap_or(LONGEST_PAUSE);
         self.not_before = Some(Instant::now() + wait.min(LONGEST_PAUSE));
-        match self.send(patch).await {
+        match send(&self.configurations, &self.name, patch).await {
             Ok(object) => {
                 info!(name = self.name, "caBundle written");
                 let note = format!(
@@ -188,26 +192,13 @@ impl Keeper {
                 self.succeeded();
             }
             Err(error) => {
-                let reason = match error.kind() {
-                    Kind::NotFound => "webhook_config_not_found",
-                    _ => "webhook_update_failure",
-                };
-                self.failed(reason, "WebhookPatchFailed", chain(&error).to_string());
+                self.failed(
+                    label(&error),
+                    "WebhookPatchFailed",
+                    chain(&error).to_string(),
+                );
             }
         }
-    }
-
-    async fn send(&self, patch: Value) -> Result<MutatingWebhookConfiguration, ApiError> {
-        let doing = format!("patch MutatingWebhookConfiguration {}", self.name);
-        let patch = serde_json::from_value(patch)
-            .map_err(|error| ApiError::new(doing.clone(), kube::Error::SerdeError(error)))?;
-        let patch = Patch::Json::<()>(patch);
-        let params = PatchParams::default();
-        call(
-            doing,
-            self.configurations.patch(&self.name, &params, &patch),
-        )
-        .await
     }
 
     fn missing(&mut self) {
@@ -239,6 +230,27 @@ impl Keeper {
             info!(name = self.name, "caBundle is in step again");
             self.detail.clear();
         }
+    }
+}
+
+async fn send(
+    configurations: &Api<MutatingWebhookConfiguration>,
+    name: &str,
+    patch: Value,
+) -> Result<MutatingWebhookConfiguration, ApiError> {
+    let doing = format!("patch MutatingWebhookConfiguration {name}");
+    let patch = serde_json::from_value(patch)
+        .map_err(|error| ApiError::new(doing.clone(), kube::Error::SerdeError(error)))?;
+    let patch = Patch::Json::<()>(patch);
+    let params = PatchParams::default();
+    call(doing, configurations.patch(name, &params, &patch)).await
+}
+
+/// The metric's reason for an error, one of Istio's.
+fn label(error: &ApiError) -> &'static str {
+    match error.kind() {
+        Kind::NotFound => "webhook_config_not_found",
+        _ => "webhook_update_failure",
     }
 }
 

@@ -39,8 +39,13 @@ struct State {
 struct Watch {
     resource: String,
     name: Option<String>,
+    labels: Labels,
     lines: mpsc::UnboundedSender<Bytes>,
 }
+
+/// A label selector: keys, and values where they matter.
+#[derive(Clone, Default)]
+struct Labels(Vec<(String, Option<String>)>);
 
 /// What a kind of request is answered instead.
 struct Fault {
@@ -214,21 +219,33 @@ impl State {
     }
 
     fn tell(&mut self, key: &Key, kind: &str, object: &Value) {
-        let line = line(kind, object);
+        let before = self.objects.get(key);
         self.watches.retain(|watch| {
             let concerns =
                 watch.resource == key.0 && watch.name.as_ref().is_none_or(|name| *name == key.2);
-            !concerns || watch.lines.send(line.clone()).is_ok()
+            // What does not match any more is gone for whoever watches what matches.
+            let kind = match watch.labels.select(object) {
+                true => Some(kind),
+                false => before
+                    .is_some_and(|before| watch.labels.select(before))
+                    .then_some("DELETED"),
+            };
+            match kind.filter(|_| concerns) {
+                Some(kind) => watch.lines.send(line(kind, object)).is_ok(),
+                None => true,
+            }
         });
     }
 
     fn matching(&self, asked: &Asked) -> Vec<Value> {
         let name = asked.selected();
+        let labels = asked.labels();
         self.objects
             .iter()
             .filter(|(key, _)| key.0 == asked.key.0)
             .filter(|(key, _)| asked.key.1.is_empty() || key.1 == asked.key.1)
             .filter(|(key, _)| name.as_ref().is_none_or(|name| *name == key.2))
+            .filter(|(_, object)| labels.select(object))
             .map(|(_, object)| object.clone())
             .collect()
     }
@@ -263,6 +280,7 @@ impl State {
         self.watches.push(Watch {
             resource: asked.key.0.clone(),
             name: asked.selected(),
+            labels: asked.labels(),
             lines: sender,
         });
         let lines = stream::unfold(receiver, |mut receiver| async move {
@@ -394,6 +412,31 @@ impl Asked {
     fn selected(&self) -> Option<String> {
         let selector = self.query.get("fieldSelector")?;
         selector.strip_prefix("metadata.name%3D").map(str::to_owned)
+    }
+
+    fn labels(&self) -> Labels {
+        let selector = self.query.get("labelSelector").cloned().unwrap_or_default();
+        let selector = selector
+            .replace("%2F", "/")
+            .replace("%2C", ",")
+            .replace("%3D", "=");
+        let terms = selector.split(',').filter(|term| !term.is_empty());
+        let terms = terms.map(|term| match term.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (term.to_owned(), None),
+        });
+        Labels(terms.collect())
+    }
+}
+
+// === impl Labels ===
+
+impl Labels {
+    fn select(&self, object: &Value) -> bool {
+        self.0.iter().all(|(key, value)| {
+            let found = object["metadata"]["labels"][key].as_str();
+            found.is_some() && value.as_deref().is_none_or(|value| found == Some(value))
+        })
     }
 }
 

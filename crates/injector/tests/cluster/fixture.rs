@@ -142,7 +142,12 @@ pub(crate) fn bundle_in(api: &Api, namespace: &str) -> Option<String> {
 
 /// The `caBundle` of each entry of the webhook, as text.
 pub(crate) fn ca_bundles(api: &Api) -> Vec<String> {
-    let object = api.get(WEBHOOKS, "", WEBHOOK).unwrap_or_default();
+    ca_bundles_of(api, WEBHOOK)
+}
+
+/// The `caBundle` of each entry of a webhook configuration, as text.
+pub(crate) fn ca_bundles_of(api: &Api, name: &str) -> Vec<String> {
+    let object = api.get(WEBHOOKS, "", name).unwrap_or_default();
     let entries = object["webhooks"].as_array().cloned().unwrap_or_default();
     entries
         .iter()

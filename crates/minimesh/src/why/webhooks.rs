@@ -71,8 +71,6 @@ pub(super) enum Passed {
 
 /// The label that the API server gives each namespace.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-/// The label of a tag, on its webhook configuration.
-const TAG_LABEL: &str = "istio.io/tag";
 
 // === impl Webhooks ===
 
@@ -132,7 +130,7 @@ impl Webhooks {
                 });
             }
             if webhooks.entries.len() > before {
-                let names = [Some(revision), label(TAG_LABEL)];
+                let names = [Some(revision), label(labels::TAG)];
                 webhooks
                     .served
                     .extend(names.into_iter().flatten().map(str::to_owned));
