@@ -1,5 +1,7 @@
 //! The webhook as its clients see it: a server on a port of its own, certificates made for the test, real TLS.
 
+#[path = "webhook/cases.rs"]
+mod cases;
 #[path = "webhook/client.rs"]
 mod client;
 #[path = "webhook/clients.rs"]

@@ -213,6 +213,11 @@ impl Files {
         parse(args)
     }
 
+    /// The program's arguments, its name aside.
+    pub(crate) fn flags(&self) -> Vec<String> {
+        self.args().split_off(1)
+    }
+
     fn args(&self) -> Vec<String> {
         let flag = |name: &str, file| format!("{name}={}", self.path(file).display());
         vec![
