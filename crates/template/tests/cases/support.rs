@@ -10,8 +10,15 @@ use testkit::cases::{Case, End, Expected, Remark, Switches, workload};
 /// What came of a case.
 pub(crate) struct Seen {
     pub(crate) expected: Expected,
-    /// The pod before and after, if it was injected.
-    pods: Option<(Value, Value)>,
+    injection: Option<Injection>,
+}
+
+/// A pod that was injected, and how.
+struct Injection {
+    config: Config,
+    owner: Option<Owner>,
+    before: Value,
+    after: Value,
 }
 
 /// Injects the case's pod, or the pod template of its workload.
@@ -28,52 +35,51 @@ pub(crate) fn run(case: &Case) -> Seen {
         Some(workload) => (workload.template(&manifest), Some(owner(&manifest))),
         None => (manifest.clone(), None),
     };
-    let outcome = match inject_pod(case, &config, &pod, owner) {
+    let outcome = match inject_pod(case, &config, &pod, owner.clone()) {
         Ok(outcome) => outcome,
         Err(error) => return Seen::of(End::Refused(chain(&error))),
     };
     let remarks = remarks(&pod, &outcome);
-    let (end, pods) = match outcome {
-        Outcome::Injected { pod: injected, .. } => {
+    let mut injection = None;
+    let end = match outcome {
+        Outcome::Injected { pod: after, .. } => {
             let whole = match workload(&manifest) {
-                Some(workload) => workload.with_template(&manifest, injected.clone()),
-                None => injected.clone(),
+                Some(workload) => workload.with_template(&manifest, after.clone()),
+                None => after.clone(),
             };
-            (
-                End::Injected(yaml::to_string(&whole)),
-                Some((pod, injected)),
-            )
+            injection = Some(Injection {
+                config,
+                owner,
+                before: pod,
+                after,
+            });
+            End::Injected(yaml::to_string(&whole))
         }
-        Outcome::Skipped { reason, .. } => {
-            let end = End::Skipped {
-                code: reason.code().to_owned(),
-                reason: reason.to_string(),
-                fix: reason.fix().to_owned(),
-            };
-            (end, None)
-        }
+        Outcome::Skipped { reason, .. } => End::Skipped {
+            code: reason.code().to_owned(),
+            reason: reason.to_string(),
+            fix: reason.fix().to_owned(),
+        },
     };
     Seen {
         expected: Expected { remarks, end },
-        pods,
+        injection,
     }
 }
 
 /// Injects the result again, and checks that this and the patch are what they should be.
 pub(crate) fn check_laws(case: &Case, seen: &Seen) -> Result<(), String> {
-    let Some((pod, once)) = &seen.pods else {
+    let Some(injection) = &seen.injection else {
         return Ok(());
     };
-    let mut patched = pod.clone();
-    let operations = patch::diff(pod, once);
+    let (before, once) = (&injection.before, &injection.after);
+    let mut patched = before.clone();
+    let operations = patch::diff(before, once);
     patch::apply(&mut patched, &operations).map_err(|error| format!("{}: {error}", case.name))?;
     if patched != *once {
         return Err(format!("{}: the patch gives another pod", case.name));
     }
-    let config = load(case).expect("it was loaded before");
-    let manifest = yaml::parse(&case.file(), &case.input()).expect("it was read before");
-    let owner = workload(&manifest).map(|_| owner(&manifest));
-    match inject_pod(case, &config, once, owner) {
+    match inject_pod(case, &injection.config, once, injection.owner.clone()) {
         Ok(Outcome::Injected { pod: twice, .. }) if twice == *once => Ok(()),
         Ok(Outcome::Injected { pod: twice, .. }) => {
             let changes =
@@ -173,7 +179,7 @@ impl Seen {
                 remarks: Vec::new(),
                 end,
             },
-            pods: None,
+            injection: None,
         }
     }
 }
