@@ -172,7 +172,7 @@ impl Fields<'_> {
                 Value::Bool(_) | Value::Number(_) => Ok((key, value.to_string())),
                 _ => Err(self
                     .source
-                    .wrong(format!("injectedAnnotations[{key:?}]"), expected)),
+                    .wrong(format!("injectedAnnotations[{key:?}]"), "a string")),
             })
             .collect()
     }
