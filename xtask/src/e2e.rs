@@ -66,7 +66,11 @@ struct Stage {
     in_parallel: bool,
 }
 
-const STAGES: [Stage; 3] = [
+const STAGES: [Stage; 4] = [
+    Stage {
+        file: "cases",
+        in_parallel: true,
+    },
     Stage {
         file: "pods",
         in_parallel: true,

@@ -41,3 +41,21 @@ fn overlays_go_map_by_map() {
     let expected = json!({"a": {"b": 1, "c": [2], "e": {}}, "d": 1});
     assert_eq!(overlaid(base, overlay), expected);
 }
+
+#[test]
+fn the_page_of_cases_names_every_case_and_no_other() {
+    let page = text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/cases.md"));
+    let mut named = BTreeSet::new();
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let cases = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        if cases == "cases" {
+            continue;
+        }
+        let names: Vec<_> = cases.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "nothing shows this: {row}");
+        named.extend(names);
+    }
+    let cases = all();
+    let names: BTreeSet<_> = cases.iter().map(|case| case.name).collect();
+    assert_eq!(named, names);
+}
