@@ -61,10 +61,10 @@ enum Place {
 }
 
 /// Marks the API server's picture of a pod that the node runs from a file.
-const MIRROR: &str = "kubernetes.io/config.mirror";
+pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Injecting here could keep the cluster from starting.
-const PROTECTED_NAMESPACES: [&str; 4] = [
+pub(crate) const PROTECTED_NAMESPACES: [&str; 4] = [
     "kube-system",
     "kube-public",
     "kube-node-lease",

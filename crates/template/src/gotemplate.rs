@@ -29,6 +29,7 @@ pub mod limits;
 mod names;
 pub(crate) mod number;
 mod parser;
+pub(crate) mod partial;
 pub(crate) mod print;
 mod tree;
 mod value;

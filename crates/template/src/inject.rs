@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use self::pipeline::Injection;
+pub(crate) use self::pipeline::{Injection, OWN_CONTAINERS};
 use crate::{
     config::Config,
     decide::{self, Decision, Reason},

@@ -19,6 +19,7 @@ pub mod merge;
 pub mod options;
 pub mod owner;
 pub mod patch;
+pub mod policy;
 pub mod selector;
 pub mod yaml;
 

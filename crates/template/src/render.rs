@@ -4,7 +4,7 @@
 //! What a template gives is read as YAML and must have the shape of a pod before anything is merged.
 
 mod data;
-mod legacy;
+pub(crate) mod legacy;
 
 use contract::annotations;
 use serde_json::Value;

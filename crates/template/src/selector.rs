@@ -52,8 +52,9 @@ pub enum Error {
     },
 }
 
+/// What a label must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Requirement {
+pub(crate) enum Requirement {
     In(String, Vec<String>),
     NotIn(String, Vec<String>),
     Exists(String),
@@ -94,6 +95,10 @@ impl Selector {
             requirements.push(Requirement::parse(expression)?);
         }
         Ok(Self { requirements })
+    }
+
+    pub(crate) fn requirements(&self) -> &[Requirement] {
+        &self.requirements
     }
 
     /// Whether `labels` fulfil every requirement; values that are no strings count as empty.

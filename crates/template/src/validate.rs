@@ -94,6 +94,11 @@ const MAX_INTERFACE_NAME: usize = 15;
 /// Characters of a value that messages show.
 const MAX_SHOWN: usize = 120;
 
+/// The keys of the annotations that are checked.
+pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|(key, _)| *key)
+}
+
 /// Checks the annotations of `pod`; what is wrong comes in the order of the keys.
 pub(crate) fn annotations(pod: &Value) -> Vec<InvalidAnnotation> {
     let Some(annotations) = pod::metadata_map(pod, "annotations") else {

@@ -3,11 +3,14 @@
 //! Run by `inject` for a pod that is to have a sidecar.
 //! The steps and their order are Istio's (`pkg/kube/inject`), but injecting an injected pod changes nothing.
 
+mod any_pod;
+
 use std::{borrow::Cow, collections::BTreeMap};
 
 use contract::{annotations, env, labels, pod::PROXY_CONTAINER};
 use serde_json::{Map, Value};
 
+pub(crate) use self::any_pod::OWN_CONTAINERS;
 use super::Request;
 use crate::{
     config::{Compiled, Config},
@@ -27,7 +30,7 @@ use crate::{
 };
 
 /// One pod on its way.
-pub(super) struct Injection<'a> {
+pub(crate) struct Injection<'a> {
     config: &'a Compiled,
     options: &'a Options,
     request: &'a Request<'a>,
@@ -46,7 +49,7 @@ pub(super) struct Injection<'a> {
 // === impl Injection ===
 
 impl<'a> Injection<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         config: &'a Config,
         request: &'a Request<'a>,
         warnings: Vec<Warning>,

@@ -81,7 +81,7 @@ impl<'a> Context<'a> {
             .chain(config)
     }
 
-    pub(super) fn data(&self) -> Value<'_> {
+    pub(crate) fn data(&self) -> Value<'_> {
         let spec = self
             .pod
             .get("spec")

@@ -12,7 +12,7 @@ use crate::pod::{self, List};
 const POD: &[&str] = &["metadata", "spec"];
 
 /// Turns the result into a partial pod; returns whether it wants probes to be rewritten, if it says.
-pub(super) fn into_pod(patch: &mut Value) -> Option<bool> {
+pub(crate) fn into_pod(patch: &mut Value) -> Option<bool> {
     let fields = patch.as_object_mut()?;
     if POD.iter().any(|key| fields.contains_key(*key)) {
         return None;
