@@ -4,7 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use injector::{app, args::Args, config::Config};
+use mimalloc::MiMalloc;
 use runtime::{error::chain, log};
+
+/// A review is thousands of small allocations, made and freed by one thread; the C library's allocator takes a third of its time for them.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
