@@ -3,8 +3,6 @@
 //! `app` starts the [`reloader`]; the webhook reads its live value. The three texts are compiled together or not at all, so a new
 //! template never meets old values. What the cluster adds, its kubelets' versions, is laid over the compiled texts as an option.
 
-mod trial;
-
 use std::{
     str::Utf8Error,
     sync::{
@@ -119,7 +117,7 @@ fn under(options: &Options, kubelets: Option<&Kubelets>) -> Options {
 }
 
 fn check(names: &[String], config: &template::Config) -> Result<(), ConfigurationError> {
-    trial::run(config).map_err(|source| ConfigurationError::Trial {
+    template::trial::run(config).map_err(|source| ConfigurationError::Trial {
         name: names.first().cloned().unwrap_or_default(),
         source: Box::new(source),
     })

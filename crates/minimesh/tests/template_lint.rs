@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
+use template::lint::Code;
 
 fn shipped(file: &str) -> PathBuf {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/minimesh");
@@ -112,4 +113,62 @@ fn a_switch_that_cannot_be_is_a_failure_and_no_finding() {
     );
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     assert!(text(&output.stderr).contains("--platform"));
+}
+
+#[test]
+fn strict_counts_warnings() {
+    let config = "templates:\n  sidecar: |\n    spec: {}\npolicyy: enabled\n";
+    assert_eq!(lint(Some(config), &[]).status.code(), Some(0));
+    assert_eq!(lint(Some(config), &["--strict"]).status.code(), Some(3));
+}
+
+#[test]
+fn values_that_are_no_yaml_are_a_finding() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("values");
+    fs::write(&path, "global: [\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_minimesh"))
+        .args(["template", "lint", "--injectConfigFile"])
+        .arg(shipped("config"))
+        .arg("--valuesFile")
+        .arg(&path)
+        .arg("--meshConfigFile")
+        .arg(shipped("mesh"))
+        .env_clear()
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stdout).contains("[not-yaml]"));
+}
+
+#[test]
+fn the_reference_page_has_every_code() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/lint.md");
+    let page = fs::read_to_string(page).unwrap();
+    let rows: Vec<_> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let line = line.replace("\\|", "\u{0}");
+            let cells: Vec<_> = line
+                .split('|')
+                .map(|cell| cell.trim().replace('\u{0}', "|"))
+                .collect();
+            (
+                cells[1].trim_matches('`').to_owned(),
+                cells[2].clone(),
+                cells[4].clone(),
+            )
+        })
+        .collect();
+    let codes: Vec<_> = Code::all()
+        .map(|code| {
+            (
+                code.to_string(),
+                code.severity().to_string(),
+                code.help().to_owned(),
+            )
+        })
+        .collect();
+    assert_eq!(rows, codes);
 }

@@ -1,7 +1,8 @@
 //! The injection configuration: three texts, read and compiled once.
 //!
 //! Made by the injector and the command line from files or ConfigMaps, then shared by every injection; a new text makes a new [`Config`].
-//! A [`Config`] that exists is sound: all of its templates parse, all of its functions exist, and nothing in it changes.
+//! A [`Config`] that exists is sound: all of its templates parse, all of its functions and fields exist, what is certain to fail is not in it,
+//! and nothing in it changes.
 //!
 //! ```text
 //! `config` ─► templates, aliases, selectors, policy ─┐
@@ -9,6 +10,7 @@
 //! `mesh`   ─► MeshConfig over Istio's defaults ──────┘
 //! ```
 
+mod check;
 mod injection;
 mod mesh;
 
@@ -17,12 +19,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 pub(crate) use self::{
-    injection::{Format, template_texts},
+    check::is_for_gateways,
+    injection::{Format, KEYS, template_texts},
     mesh::Mesh,
 };
 use crate::{
     decide::Rules,
-    gotemplate::{ParseError, Template},
+    gotemplate::{ExecError, ParseError, Template},
     options::Options,
     proxy_config::ProxyConfigError,
     selector, validate, yaml,
@@ -101,6 +104,18 @@ pub enum ConfigError {
         /// Where in the template, and why.
         source: Box<ParseError>,
     },
+    /// A template fails for every pod that comes to a place in it.
+    #[error("{origin}: {key} cannot work{hint}")]
+    Fails {
+        /// The text's name.
+        origin: String,
+        /// The key, such as `templates.sidecar`.
+        key: String,
+        /// What was probably meant, if that is known; empty else.
+        hint: String,
+        /// Where in the template, and why.
+        source: Box<ExecError>,
+    },
     /// There is no template at all.
     #[error("{origin}: there is neither `templates` nor `template`")]
     NoTemplates {
@@ -147,6 +162,13 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong, with the text's name, and line and column where it has one. Whoever holds a good configuration keeps it.
     pub fn load(sources: &Sources<'_>, options: Options) -> Result<Self, ConfigError> {
+        let config = Self::read(sources, options)?;
+        check::templates(sources.config, config.compiled())?;
+        Ok(config)
+    }
+
+    /// Compiles the three texts, even if their templates are known to fail.
+    pub(crate) fn read(sources: &Sources<'_>, options: Options) -> Result<Self, ConfigError> {
         let mesh = Mesh::read(sources.mesh)?;
         let mut values = match yaml::parse(sources.values.name, sources.values.text)? {
             Value::Null => Value::Object(serde_json::Map::new()),

@@ -261,6 +261,24 @@ impl Default for Functions {
 
 // === impl FunctionError ===
 
+impl FunctionError {
+    /// Whether other arguments of the same types would be refused as well.
+    pub(crate) fn is_of_types(&self) -> bool {
+        matches!(
+            self,
+            Self::Nil { .. }
+                | Self::Type { .. }
+                | Self::Incompatible(..)
+                | Self::NotComparable(_)
+                | Self::NotOrdered
+                | Self::OfNil(_)
+                | Self::NoElements(..)
+                | Self::NotAFunction(_)
+                | Self::TooManyIndices(_)
+        )
+    }
+}
+
 impl From<Limit> for FunctionError {
     fn from(limit: Limit) -> Self {
         Self::Limit(limit)

@@ -22,6 +22,7 @@
 //! - There are no complex numbers, channels, functions as values or methods with arguments.
 //! - Output, work, steps and depth are limited ([`limits`]).
 
+pub(crate) mod analyse;
 mod error;
 mod exec;
 mod lexer;

@@ -21,6 +21,7 @@ pub mod owner;
 pub mod patch;
 pub mod policy;
 pub mod selector;
+pub mod trial;
 pub mod yaml;
 
 mod config;
@@ -37,6 +38,7 @@ mod proxy_config;
 mod quantity;
 mod record;
 mod render;
+mod schema;
 mod structure;
 mod validate;
 mod warning;

@@ -6,6 +6,9 @@
 mod code;
 mod load;
 mod locate;
+mod samples;
+mod settings;
+mod templates;
 
 pub use self::code::{Code, Severity};
 use self::locate::Located;
@@ -71,7 +74,11 @@ enum Origin {
 #[must_use]
 pub fn lint(sources: &Sources<'_>, options: &Options) -> Vec<Finding> {
     let mut findings = Findings::new(sources);
-    load::check(&mut findings, options);
+    if let Some(config) = load::check(&mut findings, options) {
+        let templates = templates::check(&mut findings, &config);
+        settings::check(&mut findings, &config, &templates.reads);
+        samples::check(&mut findings, &config, &templates.of_gateways);
+    }
     findings.finish()
 }
 

@@ -120,11 +120,51 @@ impl Selector {
         };
         !self.requirements.is_empty() && self.requirements.iter().all(holds)
     }
+
+    /// Why no pod at all can match, if that is so.
+    pub(crate) fn never_matches(&self) -> Option<String> {
+        if self.requirements.is_empty() {
+            return Some("it has no requirements".to_owned());
+        }
+        let clash = |requirement: &Requirement| {
+            let (key, values) = match requirement {
+                Requirement::In(key, values) => (key, Some(values)),
+                Requirement::Exists(key) => (key, None),
+                Requirement::NotIn(..) | Requirement::DoesNotExist(_) => return None,
+            };
+            let fits = |value: &String| {
+                let mut others = self.requirements.iter();
+                others.all(|other| match other {
+                    Requirement::In(known, values) => known != key || values.contains(value),
+                    Requirement::NotIn(known, values) => known != key || !values.contains(value),
+                    Requirement::Exists(_) | Requirement::DoesNotExist(_) => true,
+                })
+            };
+            let excluded = Requirement::DoesNotExist(key.clone());
+            let is_clash = self.requirements.contains(&excluded)
+                || values.is_some_and(|values| !values.iter().any(fits));
+            is_clash.then(|| format!("its requirements of label {key} exclude each other"))
+        };
+        if let Some(why) = self.requirements.iter().find_map(clash) {
+            return Some(why);
+        }
+        let mut keys = self.requirements.iter().map(Requirement::key);
+        keys.find_map(|key| Some(format!("label {key:?} cannot be: {}", bad_key(key)?)))
+    }
 }
 
 // === impl Requirement ===
 
 impl Requirement {
+    fn key(&self) -> &str {
+        match self {
+            Self::In(key, _)
+            | Self::NotIn(key, _)
+            | Self::Exists(key)
+            | Self::DoesNotExist(key) => key,
+        }
+    }
+
     fn parse(raw: RawExpression) -> Result<Self, Error> {
         let RawExpression {
             key,
@@ -142,6 +182,34 @@ impl Requirement {
             _ => Err(Error::Operator { key, operator }),
         }
     }
+}
+
+/// Why no label and no annotation can have this key, if that is so.
+pub(crate) fn bad_key(key: &str) -> Option<&'static str> {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    let is_end = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
+    let is_name = |name: &str, most: usize, inner: &[char]| {
+        let mut letters = name.chars();
+        name.len() <= most
+            && is_end(name.chars().next())
+            && is_end(name.chars().next_back())
+            && letters.all(|letter| letter.is_ascii_alphanumeric() || inner.contains(&letter))
+    };
+    if !is_name(name, 63, &['-', '_', '.']) {
+        return Some(
+            "a name is 1 to 63 letters, digits, -, _ and ., and begins and ends with a letter or digit",
+        );
+    }
+    let is_domain = |prefix: &str| {
+        prefix.len() <= 253
+            && prefix
+                .split('.')
+                .all(|part| is_name(part, 63, &['-']) && part == part.to_lowercase())
+    };
+    (!prefix.is_none_or(is_domain)).then_some("its prefix is no DNS name in lower case")
 }
 
 #[cfg(test)]

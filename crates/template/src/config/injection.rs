@@ -40,7 +40,7 @@ pub(crate) struct TemplateText {
 const SIDECAR: &str = "sidecar";
 
 /// Keys by which a configuration is told from a bare template.
-const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "policy",
     "templates",
     "template",

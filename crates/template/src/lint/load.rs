@@ -1,6 +1,7 @@
 //! What keeps a configuration from being loaded.
 //!
 //! Called first. Loading stops at the first fault; here every template is parsed by itself, so that all of their faults are told at once.
+//! What is certain to fail keeps a configuration from being loaded, too; such a one is still read for the checks that come after.
 
 use super::{Code, Findings, Origin};
 use crate::{
@@ -18,7 +19,7 @@ pub(super) fn check(findings: &mut Findings<'_>, options: &Options) -> Option<Co
             syntax(findings, &text.key, &error);
         }
     }
-    match Config::load(findings.sources, options.clone()) {
+    match Config::read(findings.sources, options.clone()) {
         Ok(config) => return Some(config),
         // Already told, with the others of its kind.
         Err(ConfigError::Template { .. }) => {}
@@ -35,6 +36,8 @@ fn refused(findings: &mut Findings<'_>, error: &ConfigError) {
         ConfigError::UnknownTemplate { origin, key, .. } => (Code::UnknownTemplate, origin, *key),
         ConfigError::Selector { origin, key, .. } => (Code::BadSelector, origin, key.as_str()),
         ConfigError::ProxyConfig { origin, .. } => (Code::BadProxyConfig, origin, "defaultConfig"),
+        // Told with the others of its kind, from the same analysis.
+        ConfigError::Fails { .. } => return,
         ConfigError::Template { origin, key, .. } => (Code::TemplateSyntax, origin, key.as_str()),
     };
     let mut message = error.to_string();
