@@ -124,7 +124,7 @@ pub(crate) fn reapply(
     for list in List::BOTH {
         for container in pod::containers(template_pod, list) {
             let name = pod::name(container);
-            let overlay = match saved.get(name) {
+            let mut overlay = match saved.get(name) {
                 Some(overlay) => without_empty_resources(overlay),
                 None if status.is_some_and(|status| status.names(name)) => continue,
                 None => match pod::find(original, name).and_then(Value::as_object) {
@@ -137,6 +137,10 @@ pub(crate) fn reapply(
                     None => continue,
                 },
             };
+            if list == List::Main && !restarts_itself(original, name) {
+                // What makes an init container native; most versions of Kubernetes refuse it anywhere else.
+                overlay.remove("restartPolicy");
+            }
             if let Some(at) = pod::position(merged, list, name)
                 && let Some(target) =
                     pod::containers_mut(merged, list).and_then(|containers| containers.get_mut(at))
@@ -146,6 +150,14 @@ pub(crate) fn reapply(
         }
     }
     (saved, is_new)
+}
+
+/// Whether `pod` has an ordinary container of that name with a restart policy of its own.
+fn restarts_itself(pod: &Value, container: &str) -> bool {
+    let own = pod::containers(pod, List::Main)
+        .iter()
+        .find(|own| pod::name(own) == container);
+    own.is_some_and(|own| own.get("restartPolicy").is_some())
 }
 
 /// The author's container as Kubernetes' type writes it, without an image that stands for the template's.

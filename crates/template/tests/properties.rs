@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use template::{
-    Config, Namespace, NativeSidecars, Options, Outcome, Request, Sources, Text, inject, patch,
+    Config, Namespace, NativeSidecars, Options, Outcome, Request, Sources, Text, inject,
+    merge::{self, Directives},
+    patch,
 };
 
 /// The shipped configuration with and without native sidecars, and a small one whose template looks at everything.
@@ -323,6 +325,51 @@ proptest! {
                 prop_assert!(after.contains(&name), "{name} is gone");
             }
         }
+    }
+
+    #[test]
+    fn injection_adds_nothing_that_an_api_server_refuses(pod in pods(), config_idx in 0..4_usize) {
+        let before = testkit::pod::problems(&pod);
+        if let Some(injected) = run(&CONFIGS[config_idx], &pod) {
+            let mut after = testkit::pod::problems(&injected);
+            after.retain(|problem| !before.contains(problem));
+            prop_assert!(after.is_empty(), "{after:?}");
+        }
+    }
+
+    #[test]
+    fn merging_nothing_changes_nothing(pod in pods()) {
+        for nothing in [json!({}), json!({"spec": {}}), json!({"metadata": {"labels": {}}})] {
+            let mut merged = pod.clone();
+            merge::pod(&mut merged, nothing, Directives::Obey).expect("there is no directive");
+            prop_assert_eq!(&merged, &pod);
+        }
+    }
+
+    #[test]
+    fn merging_twice_is_merging_once(pod in pods(), patch in pods()) {
+        for directives in [Directives::Obey, Directives::Ignore] {
+            let mut once = pod.clone();
+            if merge::pod(&mut once, patch.clone(), directives).is_err() {
+                continue;
+            }
+            let mut twice = once.clone();
+            prop_assert_eq!(merge::pod(&mut twice, patch.clone(), directives), Ok(()));
+            prop_assert_eq!(&twice, &once);
+        }
+    }
+
+    #[test]
+    fn directives_delete_and_replace(pod in pods()) {
+        let named = |pod: &Value| pod["spec"]["containers"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "a"));
+        let mut merged = pod.clone();
+        let delete = json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}], "volumes": null}});
+        prop_assert_eq!(merge::pod(&mut merged, delete, Directives::Obey), Ok(()));
+        prop_assert!(!named(&merged), "the container is gone");
+        prop_assert_eq!(merged["spec"].get("volumes"), None);
+        let replace = json!({"metadata": {"labels": {"$patch": "replace", "new": "1"}}});
+        prop_assert_eq!(merge::pod(&mut merged, replace, Directives::Obey), Ok(()));
+        prop_assert_eq!(&merged["metadata"]["labels"], &json!({"new": "1"}));
     }
 
     #[test]

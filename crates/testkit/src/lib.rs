@@ -14,5 +14,6 @@ pub mod cases;
 pub mod golden;
 pub mod http;
 pub mod netns;
+pub mod pod;
 pub mod process;
 pub mod reviews;
