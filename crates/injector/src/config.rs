@@ -43,6 +43,8 @@ pub struct Config {
     pub values: Source,
     /// The mesh configuration, if it is not all defaults.
     pub mesh: Option<Source>,
+    /// Whether these files are the cluster's ConfigMaps, mounted as the chart does it.
+    pub mounted: bool,
     /// What is not in these files.
     pub options: Options,
     /// What else there is to work with.
@@ -120,6 +122,7 @@ impl TryFrom<Args> for Config {
         } else {
             (tls.required(&mut problems).map(Mode::Files), None)
         };
+        let mounted = dir.is_none() && in_cluster;
         let dir = dir.or(default_dir);
         if dir.is_none() {
             problems.insert(0, NO_INJECT_DIR.to_owned());
@@ -140,11 +143,49 @@ impl TryFrom<Args> for Config {
             injection: file(INJECT_FLAG, control_plane::CONFIG_KEY),
             values: file(INJECT_FLAG, control_plane::VALUES_KEY),
             mesh,
+            mounted,
             options,
             mode,
             drain: args.drain_duration,
             shutdown_delay: args.shutdown_delay,
         })
+    }
+}
+
+impl Config {
+    /// What errors call the texts of the injection configuration, in the order of the files: ConfigMap and key, which is what people edit, or the path.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let files = [
+            Some(&self.injection),
+            Some(&self.values),
+            self.mesh.as_ref(),
+        ];
+        let keys = [
+            (control_plane::SIDECAR_INJECTOR, control_plane::CONFIG_KEY),
+            (control_plane::SIDECAR_INJECTOR, control_plane::VALUES_KEY),
+            (control_plane::MESH_CONFIG_MAP, control_plane::MESH_KEY),
+        ];
+        let name = |file: &Source, (map, key)| match &self.mode {
+            Mode::Cluster(settings) if self.mounted && file.flag == INJECT_FLAG => {
+                let map = of_revision(map, &self.options.revision);
+                format!("ConfigMap {}/{map}, key {key}", settings.namespace)
+            }
+            Mode::Cluster(_) | Mode::Files(_) => file.name(),
+        };
+        let files = files.into_iter().zip(keys);
+        files
+            .filter_map(|(file, key)| Some(name(file?, key)))
+            .collect()
+    }
+}
+
+/// The name of an object of the chart that takes the revision.
+#[must_use]
+pub fn of_revision(name: &str, revision: &str) -> String {
+    match revision {
+        "" | DEFAULT_REVISION => name.to_owned(),
+        revision => format!("{name}-{revision}"),
     }
 }
 
@@ -222,10 +263,7 @@ fn settings(
         .ok();
     let certificates = tls.optional(problems);
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let sidecar_injector = match revision {
-        "" | DEFAULT_REVISION => control_plane::SIDECAR_INJECTOR.to_owned(),
-        revision => format!("{}-{revision}", control_plane::SIDECAR_INJECTOR),
-    };
+    let sidecar_injector = of_revision(control_plane::SIDECAR_INJECTOR, revision);
     let webhook = args
         .webhook_config
         .unwrap_or_else(|| sidecar_injector.clone());

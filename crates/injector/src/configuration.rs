@@ -17,7 +17,7 @@ use template::{Options, Sources, Text};
 use crate::{
     cluster::nodes::Kubelets,
     config::Config,
-    files::{LoadError, Reloader, Source, Voice},
+    files::{LoadError, Reloader, Voice},
 };
 
 /// Why the texts are no configuration.
@@ -68,7 +68,7 @@ pub fn reloader(
 ) -> Result<Reloader<template::Config, ConfigurationError>, LoadError<ConfigurationError>> {
     let mut sources = vec![config.injection.clone(), config.values.clone()];
     sources.extend(config.mesh.clone());
-    let names = sources.iter().map(Source::name).collect::<Vec<_>>();
+    let names = config.names();
     let options = config.options.clone();
     let strict = Arc::new(AtomicBool::new(false));
     let parse = {
@@ -83,7 +83,7 @@ pub fn reloader(
         })
     };
     let mut reloader = Reloader::start(sources, parse, voice)?;
-    if let Err(error) = check(&[config.injection.name()], &reloader.live().load()) {
+    if let Err(error) = check(&config.names(), &reloader.live().load()) {
         reloader.voice().doubt(&chain(&error).to_string());
     }
     strict.store(true, Ordering::Relaxed);

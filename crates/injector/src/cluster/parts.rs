@@ -20,7 +20,11 @@ use super::{
     trust_bundle::Publisher,
     webhook_configuration::{Keeper, Tags},
 };
-use crate::{config::Certificates, configuration::Followed, metrics};
+use crate::{
+    config::{Certificates, of_revision},
+    configuration::Followed,
+    metrics,
+};
 
 /// The mesh's trust domain. That of the mesh configuration names workloads; a root's own name is seen by people only.
 const TRUST_DOMAIN: &str = "cluster.local";
@@ -136,13 +140,10 @@ fn events(
 /// What a person is to look at when the mounted configuration is wrong.
 #[must_use]
 pub fn config_maps(revision: &str, namespace: &str) -> String {
-    let suffix = match revision {
-        "" | "default" => String::new(),
-        revision => format!("-{revision}"),
-    };
+    let of_revision = |name| of_revision(name, revision);
     format!(
-        "ConfigMaps {}{suffix} and {}{suffix} in namespace {namespace}",
-        control_plane::SIDECAR_INJECTOR,
-        control_plane::MESH_CONFIG_MAP
+        "ConfigMaps {} and {} in namespace {namespace}",
+        of_revision(control_plane::SIDECAR_INJECTOR),
+        of_revision(control_plane::MESH_CONFIG_MAP)
     )
 }

@@ -52,6 +52,14 @@ fn in_a_pod_no_flag_is_needed() {
         config.monitoring_address,
         Some("[::]:15014".parse().unwrap())
     );
+    assert_eq!(
+        config.names(),
+        [
+            "ConfigMap istio-system/istio-sidecar-injector, key config",
+            "ConfigMap istio-system/istio-sidecar-injector, key values",
+            "ConfigMap istio-system/istio, key mesh",
+        ]
+    );
     let settings = settings_of(config);
     assert_eq!(settings.namespace, "istio-system");
     assert!(matches!(settings.certificates, Certificates::Authority));
@@ -70,9 +78,14 @@ fn what_the_cluster_is_for_follows_the_flags() {
         "--custom-host=a.example,b.example",
         "--tls-cert-file=c",
         "--tls-key-file=k",
+        "--mesh-config=/m",
     ])
     .unwrap();
+    let names = all.names();
+    assert!(names[0].contains("istio-sidecar-injector-canary, key config"));
+    assert_eq!(names[2], "/m");
     let settings = settings_of(all);
+    assert_eq!(settings.revision, "canary");
     assert_eq!(
         settings.webhook_configuration.as_deref(),
         Some("istio-sidecar-injector-canary")
@@ -91,6 +104,7 @@ fn a_kubeconfig_is_a_cluster_too() {
     let config = config(&["--kubeconfig=/k", "--inject-dir=/d"]).unwrap();
     assert_eq!(config.injection.path, PathBuf::from("/d/config"));
     assert_eq!(config.mesh.clone().unwrap().path, PathBuf::from("/d/mesh"));
+    assert_eq!(config.names(), ["/d/config", "/d/values", "/d/mesh"]);
     assert_eq!(settings_of(config).kubeconfig, Some("/k".into()));
 }
 

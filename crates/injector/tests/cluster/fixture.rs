@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 use crate::api::Api;
 
 /// How long anything may take that is waited for.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 /// The control plane's namespace.
 pub(crate) const SYSTEM: &str = "istio-system";
 /// Names that the tests use often.
@@ -177,9 +177,10 @@ impl Replica {
 
     pub(crate) async fn start_with(api: &Api, more: &[&str]) -> Self {
         let dir = mounted();
-        let app = build(api, config(dir.path(), more))
-            .await
-            .expect("it starts");
+        let mut config = config(dir.path(), more);
+        // As it is in a pod, where the folder cannot be replaced by one of the test.
+        config.mounted = true;
+        let app = build(api, config).await.expect("it starts");
         let address = app.https_address();
         let monitoring = app.monitoring_address().expect("it was asked for");
         let life = app.life();

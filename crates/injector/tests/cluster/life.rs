@@ -282,3 +282,61 @@ async fn a_template_that_renders_to_nonsense_is_refused_and_told() {
     replica.well().await;
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn each_mistake_is_named_by_config_map_key_line_and_column_everywhere() {
+    let api = installed();
+    let replica = Replica::start(&api).await;
+    replica.ready().await;
+    let map = "ConfigMap istio-system/istio-sidecar-injector, key";
+    let table = [
+        (
+            "config",
+            "templates:\n  sidecar: |\n    a: b\n    c: {{ nothing }}\n",
+            format!("{map} config"),
+            "nothing",
+        ),
+        (
+            "values",
+            "global:\n  hub: [\n",
+            format!("{map} values"),
+            "3",
+        ),
+        (
+            "mesh",
+            "a: b\n c: d\n",
+            "ConfigMap istio-system/istio, key mesh".to_owned(),
+            "2",
+        ),
+    ];
+    for (file, broken, origin, what) in table {
+        let path = replica.dir.path().join(file);
+        let good = fs::read_to_string(&path).unwrap();
+        fs::write(&path, broken).unwrap();
+        let report = replica.until_ready_says(&origin).await;
+        assert!(report.starts_with("ready\n"), "{report}");
+        let line = report.lines().find(|line| line.contains(&origin)).unwrap();
+        let (_, place) = line.split_once(&origin).unwrap();
+        assert!(place.contains(what), "{line}");
+        let numbers = place.split(|letter: char| !letter.is_ascii_digit());
+        let n_numbers = numbers.filter(|number| !number.is_empty()).count();
+        assert!(n_numbers >= 2, "line and column: {line}");
+        until("an Event on the ConfigMap has it", || {
+            let events = api.list("events").into_iter();
+            let mut notes = events
+                .filter(|event| event["regarding"]["kind"] == "ConfigMap")
+                .map(|event| event["note"].to_string());
+            notes.any(|note| note.contains(&origin))
+        })
+        .await;
+        replica
+            .until_metrics_say("minimesh_injector_files_refused{files=\"configuration\"} 1\n")
+            .await;
+        fs::write(&path, good).unwrap();
+        replica.well().await;
+        replica
+            .until_metrics_say("minimesh_injector_files_refused{files=\"configuration\"} 0\n")
+            .await;
+    }
+    replica.stop().await;
+}

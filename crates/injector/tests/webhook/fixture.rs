@@ -182,15 +182,7 @@ impl Files {
             dir: TempDir::new().expect("a temporary folder"),
             generation: 0,
         };
-        fs::create_dir(files.path("inject")).expect("a folder");
         files.swap(&shipped("config"), &shipped("values"));
-        for name in ["config", "values"] {
-            symlink(
-                Path::new("..data").join(name),
-                files.path("inject").join(name),
-            )
-            .expect("a link");
-        }
         fs::write(files.path("mesh"), shipped("mesh")).expect("a file");
         files
     }
@@ -233,17 +225,37 @@ impl Files {
 
     /// Replaces the mounted files as the kubelet does.
     pub(crate) fn swap(&mut self, config: &str, values: &str) {
-        let mount = self.path("inject");
+        self.mount("inject", &[("config", config), ("values", values)]);
+    }
+
+    /// Replaces the mounted Secret in the folder `tls` by one with a new certificate for `localhost` and its key.
+    pub(crate) fn swap_certificate(&mut self) -> CertificateDer<'static> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair");
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        self.mount("tls", &[("tls.crt", &certificate), ("tls.key", &key)]);
+        made.cert.der().clone()
+    }
+
+    /// Replaces all files of a folder at once: a new folder, a new link to it under another name, and a rename over the old link.
+    fn mount(&mut self, folder: &str, files: &[(&str, &str)]) {
+        let mount = self.path(folder);
+        fs::create_dir_all(&mount).expect("a folder");
         let old = fs::read_link(mount.join("..data")).ok();
         self.generation += 1;
         let new = format!("..2026_01_01_00_00_{:02}.1", self.generation);
         fs::create_dir(mount.join(&new)).expect("a folder");
-        fs::write(mount.join(&new).join("config"), config).expect("a file");
-        fs::write(mount.join(&new).join("values"), values).expect("a file");
+        for (name, text) in files {
+            fs::write(mount.join(&new).join(name), text).expect("a file");
+        }
         symlink(&new, mount.join("..data_tmp")).expect("a link");
         fs::rename(mount.join("..data_tmp"), mount.join("..data")).expect("a rename");
-        if let Some(old) = old {
-            fs::remove_dir_all(mount.join(old)).expect("the old folder");
+        match old {
+            Some(old) => fs::remove_dir_all(mount.join(old)).expect("the old folder"),
+            None => {
+                for (name, _) in files {
+                    symlink(Path::new("..data").join(name), mount.join(name)).expect("a link");
+                }
+            }
         }
     }
 

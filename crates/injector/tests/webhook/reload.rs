@@ -2,7 +2,11 @@
 
 use std::fs;
 
-use injector::app::{App, AppError};
+use injector::{
+    app::{App, AppError},
+    config::Mode,
+};
+use runtime::task::Group;
 use tokio::{net::TcpListener, time};
 
 use crate::{
@@ -92,6 +96,37 @@ async fn a_renewed_certificate_is_served_and_a_mismatch_is_not() {
     .expect("the renewed certificate is served");
     // Connections outlive the certificate they began with.
     assert_eq!(kept.get("/ready").await.text(), "ready\n");
+}
+
+#[tokio::test]
+async fn a_secret_that_the_kubelet_swaps_is_shown_again_and_again() {
+    let mut files = Files::new();
+    let mut certificate = files.swap_certificate();
+    let mut config = files.config(&[]);
+    let Mode::Files(pair) = &mut config.mode else {
+        panic!("no cluster was asked for");
+    };
+    pair.certificate.path = files.path("tls/tls.crt");
+    pair.key.path = files.path("tls/tls.key");
+    let app = App::build(config).await.expect("it starts");
+    let (address, life) = (app.https_address(), app.life());
+    let group = Group::new();
+    group.spawn_essential("injector", app.run());
+    for _ in 0..3 {
+        time::timeout(LIMIT, async {
+            while Client::connect(address, &certificate, HTTP_1)
+                .await
+                .is_err()
+            {
+                time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .expect("the certificate of the swapped Secret is served");
+        certificate = files.swap_certificate();
+    }
+    life.stop("the test is over");
+    let _ = group.join(LIMIT).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! How the injector ends.
 
-use http::StatusCode;
+use axum::body::Body;
+use http::{Method, StatusCode, header};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -9,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    client::{Client, HTTP_1, HTTP_2, handshake},
+    client::{Client, HTTP_1, HTTP_2, Speech, handshake},
     fixture::{Fixture, LIMIT, pod, review_of},
 };
 
@@ -56,6 +57,68 @@ async fn requests_under_way_are_answered_and_idle_connections_do_not_delay() {
     );
     let body: Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["response"]["allowed"], true);
+    assert!(
+        time::timeout(LIMIT, fixture.ended())
+            .await
+            .expect("it ends")
+    );
+}
+
+/// Asks until the listener has closed; gives the number of answers. Every review that was sent must be answered.
+async fn load(fixture: &Fixture, speech: Speech) -> usize {
+    let review = review_of(&pod());
+    let mut n_answers = 0;
+    while let Ok(mut client) = Client::connect(fixture.address, &fixture.certificate, speech).await
+    {
+        // Few on each connection, so that many connections fall into the end.
+        for _ in 0..3 {
+            let body = Body::from(review.to_string());
+            let answer = client
+                .send(Method::POST, "/inject", "application/json", body)
+                .await;
+            let answer = match answer {
+                Ok(answer) => answer,
+                // The connection ended before anything was sent on it.
+                Err(error) if n_answers > 0 && (error.is_closed() || error.is_canceled()) => break,
+                Err(error) => panic!("a review is not answered: {error:?}"),
+            };
+            assert_eq!(answer.status, StatusCode::OK);
+            let text = answer.text();
+            assert!(text.contains("\"allowed\":true"), "{text}");
+            n_answers += 1;
+            if answer.headers.contains_key(header::CONNECTION) {
+                break;
+            }
+        }
+    }
+    n_answers
+}
+
+#[tokio::test]
+async fn under_load_no_review_is_lost() {
+    let fixture = Fixture::start_with(&["--shutdown-delay=500ms"]).await;
+    let drain = async {
+        while fixture
+            .metric("sidecar_injection_success_total")
+            .await
+            .is_none_or(|answered| answered < 20.0)
+        {
+            tokio::task::yield_now().await;
+        }
+        fixture.life.drain("test");
+    };
+    let all = async {
+        tokio::join!(
+            drain,
+            load(&fixture, HTTP_1),
+            load(&fixture, HTTP_1),
+            load(&fixture, HTTP_2),
+            load(&fixture, HTTP_2),
+        )
+    };
+    let ended = time::timeout(LIMIT, Box::pin(all)).await;
+    let ((), first, second, third, fourth) = ended.expect("it ends");
+    assert!([first, second, third, fourth].iter().all(|n| *n > 3));
     assert!(
         time::timeout(LIMIT, fixture.ended())
             .await
