@@ -51,6 +51,11 @@ pub enum TemplateCommand {
     /// Reads every template of the configuration, used or not, with its values and the mesh configuration, and tries them on sample pods.
     /// The exit status is 0 if there is no error, 3 if there is one (or a warning, with --strict), and 1 if the check itself failed.
     Lint(LintArgs),
+    /// Show what another configuration would change for the pods that run, and change nothing.
+    ///
+    /// Injects the pod template of each workload with the present configuration, the cluster's, and with the new one, which the files give; what
+    /// differs is what new pods would have. The exit status is 0 if nothing would change, 2 if something would, and 1 if that cannot be found out.
+    Plan(PlanArgs),
 }
 
 /// Flags of `minimesh kube-inject`.
@@ -124,6 +129,59 @@ pub struct LintArgs {
     pub strict: bool,
 
     /// What is checked.
+    #[command(flatten)]
+    pub configuration: ConfigurationArgs,
+}
+
+/// Flags of `minimesh template plan`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PlanArgs {
+    /// Look at the pods of all namespaces.
+    #[arg(short = 'A', long, env = "MINIMESH_ALL_NAMESPACES", conflicts_with_all = ["namespace", "filename"])]
+    pub all_namespaces: bool,
+
+    /// Manifest whose pods are looked at in place of those that run; `-` is standard input.
+    ///
+    /// With all files of both configurations no cluster is needed, and none is asked.
+    #[arg(short, long, env = "MINIMESH_FILENAME", value_name = "FILE")]
+    pub filename: Option<PathBuf>,
+
+    /// How to say it: text for people, json for programs.
+    #[arg(
+        short,
+        long,
+        env = "MINIMESH_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub output: Format,
+
+    /// Present injection configuration, in place of the cluster's.
+    #[arg(
+        long = "againstInjectConfigFile",
+        env = "AGAINST_INJECT_CONFIG_FILE",
+        value_name = "FILE"
+    )]
+    pub against_inject_config_file: Option<PathBuf>,
+
+    /// Present values, in place of the cluster's.
+    #[arg(
+        long = "againstValuesFile",
+        env = "AGAINST_VALUES_FILE",
+        value_name = "FILE"
+    )]
+    pub against_values_file: Option<PathBuf>,
+
+    /// Present mesh configuration, in place of the cluster's.
+    #[arg(
+        long = "againstMeshConfigFile",
+        env = "AGAINST_MESH_CONFIG_FILE",
+        value_name = "FILE"
+    )]
+    pub against_mesh_config_file: Option<PathBuf>,
+
+    /// The new configuration.
     #[command(flatten)]
     pub configuration: ConfigurationArgs,
 }

@@ -66,6 +66,7 @@ type ListedNode = Object<NotUsed, NodeStatus>;
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// As `kubectl` asks for them.
 const NODES_PER_PAGE: u32 = 500;
+const OBJECTS_PER_PAGE: u32 = 500;
 /// The list that a page belongs to is gone.
 const GONE: u16 = 410;
 
@@ -162,6 +163,57 @@ impl Cluster {
             fields.insert("kind".to_owned(), kind.kind.into());
         }
         Ok(object)
+    }
+
+    /// Reads all objects of a kind in a namespace, or in all, and gives them to `take` page by page.
+    ///
+    /// A list that expires on the way is read again from its beginning, so an object may come twice.
+    ///
+    /// # Errors
+    /// They cannot be read, or `take` fails.
+    pub(crate) fn each_page(
+        &self,
+        kind: &KindOfObject,
+        namespace: Option<&str>,
+        mut take: impl FnMut(Vec<Value>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
+        let what = format!("the {}", kind.plural);
+        let mut params = ListParams::default().limit(OBJECTS_PER_PAGE);
+        loop {
+            let page = match self.runtime.block_on(api.list(&params)) {
+                Ok(page) => page,
+                Err(kube::Error::Api(status))
+                    if status.code == GONE && params.continue_token.is_some() =>
+                {
+                    params = ListParams::default();
+                    continue;
+                }
+                Err(error) => {
+                    return Err(RequestError::from(error))
+                        .with_context(|| format!("cannot read {what} from {self}"));
+                }
+            };
+            let mut objects = Vec::with_capacity(page.items.len());
+            for item in page.items {
+                let mut object = serde_json::to_value(item)?;
+                if let Some(fields) = object.as_object_mut() {
+                    fields.insert("apiVersion".to_owned(), resource.api_version.clone().into());
+                    fields.insert("kind".to_owned(), kind.kind.into());
+                }
+                objects.push(object);
+            }
+            take(objects)?;
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Reads all webhook configurations that may change objects, the mesh's and others'.

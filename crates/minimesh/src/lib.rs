@@ -8,7 +8,7 @@
 //!       manifest ─► kube_inject ───┴─► template::inject ─► kube_inject ─► standard output or --output
 //!                     ├─ workload: which part of a resource is the pod
 //!                     ├─ why: the same decision, told instead of done
-//!                     └─ template: the configuration itself, checked
+//!                     └─ template: the configuration itself, checked and planned
 //! ```
 
 pub mod args;

@@ -4,6 +4,7 @@
 //! Nothing here writes to a cluster.
 
 mod lint;
+mod plan;
 
 use std::process::ExitCode;
 
@@ -16,5 +17,6 @@ use crate::args::{TemplateArgs, TemplateCommand};
 pub fn run(args: &TemplateArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         TemplateCommand::Lint(args) => lint::run(args),
+        TemplateCommand::Plan(args) => plan::run(args),
     }
 }

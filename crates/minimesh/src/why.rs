@@ -12,7 +12,7 @@ mod cause;
 mod judge;
 mod report;
 mod subject;
-mod webhooks;
+pub(crate) mod webhooks;
 
 use std::{collections::BTreeMap, process::ExitCode};
 

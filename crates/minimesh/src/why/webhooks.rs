@@ -16,7 +16,7 @@ use crate::{input, workload::MAX_LISTS};
 
 /// The entries of the mesh, of all revisions.
 #[derive(Debug, Default)]
-pub(super) struct Webhooks {
+pub(crate) struct Webhooks {
     entries: Vec<Entry>,
     /// The revisions and tags that they serve.
     served: Vec<String>,
@@ -33,17 +33,17 @@ struct Entry {
 
 /// Who serves a pod.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
-pub(super) struct Served {
+pub(crate) struct Served {
     /// The entry's name.
     pub(super) name: String,
     /// The object that it is in.
     pub(super) configuration: String,
     /// The control plane's.
-    pub(super) revision: String,
+    pub(crate) revision: String,
 }
 
 /// What comes of asking the API server.
-pub(super) enum Selection {
+pub(crate) enum Selection {
     /// It asks this injector.
     Chosen(Served),
     /// It asks none.
@@ -52,7 +52,7 @@ pub(super) enum Selection {
 
 /// Why no injector is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passed {
+pub(crate) enum Passed {
     /// The cluster has no webhook of a mesh.
     WebhookMissing,
     /// The namespace says no.
@@ -79,7 +79,7 @@ impl Webhooks {
     ///
     /// # Errors
     /// It cannot be read, or what it holds is no webhook configuration.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let origin = input::shown(path);
         let text = input::read("--webhookConfigFile", path)?;
         let mut found = Vec::new();
@@ -97,7 +97,7 @@ impl Webhooks {
     ///
     /// # Errors
     /// A selector is none.
-    pub(super) fn of(configurations: &[Value]) -> anyhow::Result<Self> {
+    pub(crate) fn of(configurations: &[Value]) -> anyhow::Result<Self> {
         let mut webhooks = Self::default();
         for configuration in configurations {
             let metadata = |field: &str| configuration.pointer("/metadata")?.get(field);
@@ -140,7 +140,7 @@ impl Webhooks {
     }
 
     /// Whom the API server asks about `pod`, or why nobody.
-    pub(super) fn select(&self, pod: &Value, namespace: &Namespace) -> Selection {
+    pub(crate) fn select(&self, pod: &Value, namespace: &Namespace) -> Selection {
         let of_pod = pod.pointer("/metadata/labels").and_then(Value::as_object);
         let object = namespace.object.as_ref();
         let given = object.and_then(|object| object.pointer("/metadata/labels"));
