@@ -7,7 +7,7 @@ use injector::{app, args::Args, config::Config};
 use mimalloc::MiMalloc;
 use runtime::{error::chain, log};
 
-/// A review is thousands of small allocations, made and freed by one thread; the C library's allocator takes a third of its time for them.
+/// A review is thousands of small allocations, made and freed by one thread; the C library's allocator takes a quarter to a third of the time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
