@@ -2,7 +2,7 @@
 //! The parser looks names up in [`Functions`] and checks the number of arguments; the executor calls what it found.
 //! A function is pure: it sees its arguments and nothing else, so that the same pod and configuration always give the
 //! same result. Functions that would read the environment, the clock or randomness are left out, except `env`, which
-//! gives its default.
+//! knows the control plane's environment as far as the configuration says it.
 //!
 //! Three families share one table, and where two have the same name the later one wins, as in Istio:
 //! Go's own, the helpers that authors know from sprig, and Istio's.
@@ -39,6 +39,9 @@ pub struct Function {
 /// What a function does with its arguments.
 pub type Body = for<'a> fn(&[Value<'a>]) -> Result<Value<'a>, FunctionError>;
 
+/// What the data of the template has to add to a call with these arguments.
+pub(crate) type Source = for<'a> fn(data: &Value<'a>, arguments: &[Value<'a>]) -> Option<Value<'a>>;
+
 /// How many arguments a function takes; no maximum means any number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Arity {
@@ -53,6 +56,8 @@ pub(crate) enum Evaluation {
     All(Body),
     /// As `All`, and a variable that is the first argument takes the result.
     Update(Body),
+    /// As `All`, with one argument more where the data of the template has something to add.
+    Informed(Body, Source),
     /// `and` and `or`: arguments are evaluated until one has this truth.
     Until(bool),
 }
@@ -159,6 +164,14 @@ impl Function {
             name,
             arity,
             evaluation: Evaluation::Update(body),
+        }
+    }
+
+    const fn informed(name: &'static str, arity: Arity, body: Body, source: Source) -> Self {
+        Self {
+            name,
+            arity,
+            evaluation: Evaluation::Informed(body, source),
         }
     }
 

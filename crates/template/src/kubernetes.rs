@@ -22,7 +22,7 @@ enum Field {
     Kept,
     /// Left out if it is zero, false or empty.
     Optional,
-    /// A quantity.
+    /// A quantity, zero where it is absent.
     Quantity,
     /// A map of quantities.
     Quantities,
@@ -186,7 +186,8 @@ impl Field {
     /// Whether a value is left out.
     fn omits(self, value: &Value) -> bool {
         match self {
-            Kept | Quantity | Of(_) => value.is_null(),
+            Quantity => false,
+            Kept | Of(_) => value.is_null(),
             Optional | Quantities | Each(_) => is_zero(value),
         }
     }
@@ -274,6 +275,13 @@ fn tidy_object(value: &mut Value, fields: Fields) {
         return;
     };
     for (name, field) in fields {
+        if matches!(field, Quantity) {
+            // A struct in Go, which is never left out.
+            let value = object.entry(*name).or_insert(Value::Null);
+            if value.is_null() {
+                *value = Value::from("0");
+            }
+        }
         if let Some(value) = object.get_mut(*name) {
             field.tidy(value);
             if field.omits(value) {
@@ -358,12 +366,18 @@ mod tests {
             &json!({
                 "name": "a",
                 "resources": {"limits": {"cpu": 2, "memory": "1024Mi"}, "requests": {"cpu": 0.1, "example.com/a": "junk"}},
-                "env": [{"name": "C", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": 1}}}],
+                "env": [
+                    {"name": "C", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": 1}}},
+                    {"name": "D", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+                ],
             }),
             &json!({
                 "name": "a",
                 "resources": {"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "100m", "example.com/a": "junk"}},
-                "env": [{"name": "C", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}}],
+                "env": [
+                    {"name": "C", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}},
+                    {"name": "D", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "0"}}},
+                ],
             }),
         );
     }

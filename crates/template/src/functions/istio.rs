@@ -27,7 +27,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new("contains", Arity::exactly(2), sprig::text::contains),
     Function::new("directory", Arity::exactly(1), directory),
-    Function::new("env", Arity::exactly(2), env),
+    Function::informed("env", Arity::exactly(2), env, environment),
     Function::new(
         "excludeInboundPort",
         Arity::exactly(2),
@@ -111,10 +111,40 @@ fn directory<'a>(arguments: &[Value<'a>]) -> Given<'a> {
     Ok(Value::String(super::go::cut(&path, 0, length)))
 }
 
-/// `env name fallback`: always the fallback, so that a result does not depend on where it is made.
+/// `env name fallback`: what [`environment`] knows of the variable, else the fallback.
 fn env<'a>(arguments: &[Value<'a>]) -> Given<'a> {
     text(arguments, 0)?;
-    Ok(Value::String(text(arguments, 1)?))
+    let fallback = text(arguments, 1)?;
+    Ok(arguments.get(2).cloned().unwrap_or(Value::String(fallback)))
+}
+
+/// A variable of the control plane as the configuration gives it, so that a result does not depend on where it is made.
+///
+/// Switches of the injecting program have their values here as well: templates of before 1.24 ask for them this way.
+fn environment<'a>(data: &Value<'a>, arguments: &[Value<'a>]) -> Option<Value<'a>> {
+    let Value::Record(data) = data else {
+        return None;
+    };
+    let name = text(arguments, 0).ok()?;
+    let value = match name.as_ref() {
+        "COMPLIANCE_POLICY" => data.get("CompliancePolicy")?.clone(),
+        "ENABLE_NATIVE_SIDECARS" => data.get("NativeSidecars")?.clone(),
+        name => {
+            let values = data.get("Values")?.clone();
+            ["pilot", "env", name]
+                .into_iter()
+                .try_fold(values, |value, key| match value {
+                    Value::Map(map) => map.get(key),
+                    _ => None,
+                })?
+        }
+    };
+    let value = match value {
+        Value::Bool(truth) => Value::from(truth.to_string()),
+        Value::Number(number) => Value::from(number.to_string()),
+        other => other,
+    };
+    Some(value).filter(|value| matches!(value, Value::String(text) if !text.is_empty()))
 }
 
 fn identity<'a>(arguments: &[Value<'a>]) -> Given<'a> {

@@ -435,9 +435,10 @@ impl<'a> Executor<'a> {
         dot: &Symbol<'a>,
         piped: Option<Symbol<'a>>,
     ) -> Executed<Symbol<'a>> {
-        let (body, updates) = match call.function.evaluation() {
-            Evaluation::All(body) => (body, false),
-            Evaluation::Update(body) => (body, true),
+        let (body, updates, source) = match call.function.evaluation() {
+            Evaluation::All(body) => (body, false, None),
+            Evaluation::Update(body) => (body, true, None),
+            Evaluation::Informed(body, source) => (body, false, Some(source)),
             Evaluation::Until(truth) => {
                 let mut last = Symbol::Known(Value::Missing);
                 for argument in &call.arguments {
@@ -462,7 +463,9 @@ impl<'a> Executor<'a> {
             })
             .collect();
         let value = match known {
-            Some(known) => {
+            Some(mut known) => {
+                let added = source.and_then(|source| source(self.data, &known));
+                known.extend(added);
                 let result = body(&known);
                 Symbol::Known(result.map_err(|error| {
                     self.beyond(&call.span, format!("fails for every pod: {error}"), &[])

@@ -18,6 +18,10 @@ fn formats() -> Vec<Case> {
             .values("global: {podDNSSearchNamespaces: ['[[ .DeploymentMeta.Namespace ]].global']}"),
         own("bare", "bare"),
         own("types", "types"),
+        own("environment", "environment")
+            .native()
+            .compliance_policy("fips-140-2")
+            .values("pilot: {env: {MODE: strict, LIMIT: 5, EMPTY: ''}}"),
         own("switch", "switch").values("pilot: {env: {ENABLE_CLUSTER_TRUST_BUNDLE_API: 'true'}}"),
     ]
 }

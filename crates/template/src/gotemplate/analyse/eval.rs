@@ -235,7 +235,9 @@ impl<'a> Analyser<'a> {
 
     fn call(&mut self, call: &'a Call, dot: &Known<'a>, piped: Option<Known<'a>>) -> Known<'a> {
         let body = match call.function.evaluation() {
-            Evaluation::All(body) | Evaluation::Update(body) => body,
+            Evaluation::All(body) | Evaluation::Update(body) | Evaluation::Informed(body, _) => {
+                body
+            }
             Evaluation::Until(truth) => return self.first(truth, call, dot, piped),
         };
         let arguments = call.arguments.iter();
@@ -259,6 +261,10 @@ impl<'a> Analyser<'a> {
             for argument in &arguments {
                 self.missing(argument, &call.span);
             }
+        }
+        if matches!(call.function.evaluation(), Evaluation::Informed(..)) {
+            // What the data adds to it is not known here.
+            return Known::Unknown;
         }
         let result = self.try_call(call, body, &arguments);
         if let (Evaluation::Update(_), Some(Expression::Variable(variable))) =

@@ -49,9 +49,10 @@ impl<'a> Executor<'a> {
         dot: &Value<'a>,
         piped: Option<Value<'a>>,
     ) -> Executed<Value<'a>> {
-        let (body, updates) = match call.function.evaluation() {
-            Evaluation::All(body) => (body, false),
-            Evaluation::Update(body) => (body, true),
+        let (body, updates, source) = match call.function.evaluation() {
+            Evaluation::All(body) => (body, false, None),
+            Evaluation::Update(body) => (body, true, None),
+            Evaluation::Informed(body, source) => (body, false, Some(source)),
             Evaluation::Until(truth) => return self.first(truth, call, dot, piped),
         };
         let start = self.arguments.len();
@@ -60,6 +61,10 @@ impl<'a> Executor<'a> {
             self.arguments.push(value);
         }
         self.arguments.extend(piped);
+        if let (Some(source), Some(data)) = (source, self.variables.first()) {
+            let added = source(data, self.arguments.get(start..).unwrap_or_default());
+            self.arguments.extend(added);
+        }
         let arguments = self.arguments.get(start..).unwrap_or_default();
         // Reading costs less than making.
         let read: usize = arguments.iter().map(|value| value.weight() / 4).sum();
