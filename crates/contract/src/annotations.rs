@@ -34,3 +34,15 @@ pub const INCLUDE_OUTBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeOutbou
 pub const EXCLUDE_OUTBOUND_PORTS: &str = "traffic.sidecar.istio.io/excludeOutboundPorts";
 /// `REDIRECT`, `TPROXY` or `NONE`: how traffic is captured.
 pub const INTERCEPTION_MODE: &str = "sidecar.istio.io/interceptionMode";
+/// Written under the node's agent: networks that it attaches, a comma list of NAMESPACE/NAME.
+pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
+/// Read and written: the port that Prometheus scrapes.
+pub const PROMETHEUS_PORT: &str = "prometheus.io/port";
+/// Read and written: the path that Prometheus scrapes.
+pub const PROMETHEUS_PATH: &str = "prometheus.io/path";
+/// Read and written: whether Prometheus scrapes the pod, a Go boolean.
+pub const PROMETHEUS_SCRAPE: &str = "prometheus.io/scrape";
+/// Read: several ports that the agent collects from, as PORT:PATH,…
+pub const PROMETHEUS_TARGETS: &str = "prometheus.istio.io/scrape-targets";
+/// Written if absent: the port of the merged metrics under mutual TLS.
+pub const PROMETHEUS_SECURE_PORT: &str = "prometheus.istio.io/secure-port";

@@ -42,3 +42,7 @@ pub const META_NETWORK: &str = "ISTIO_META_NETWORK";
 pub const PROBE_LOCALHOST: &str = "REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION";
 /// What the application's own annotations say about scraping, as JSON; the agent collects from there.
 pub const PROMETHEUS_ANNOTATIONS: &str = "ISTIO_PROMETHEUS_ANNOTATIONS";
+/// Port on which the sidecar serves the merged metrics under mutual TLS; none if it is not set, empty or 0.
+pub const SECURE_METRICS_PORT: &str = "ENVOY_SECURE_MERGED_METRICS_PORT";
+/// Whether the sidecar serves tunnels, `true` if it does.
+pub const META_ENABLE_HBONE: &str = "ISTIO_META_ENABLE_HBONE";

@@ -26,3 +26,5 @@ pub const APP_NAME: &str = "app.kubernetes.io/name";
 pub const APP_VERSION: &str = "app.kubernetes.io/version";
 /// Pod, read and written: the network that the pod is in.
 pub const NETWORK: &str = "topology.istio.io/network";
+/// Pod, written by Istio's templates where the sidecar serves tunnels: which protocol they have.
+pub const TUNNEL: &str = "networking.istio.io/tunnel";

@@ -24,6 +24,12 @@ pub enum Command {
     /// Reads every kind of resource that holds pods, lists, and several documents; anything else passes through as it is.
     /// The configuration is the cluster's, so the result is what its webhook makes of the pods; files may stand in for any part of it.
     KubeInject(KubeInjectArgs),
+    /// Take the sidecar out of the pods of a manifest and print the result.
+    ///
+    /// Gives back what kube-inject or the webhook was given, from the record that is in the pods' annotations; needs no cluster and no configuration. Reads
+    /// what kube-inject reads; documents without an injected pod pass through as they are. Works on `kubectl get -o yaml`, too, and on pods that Istio's own
+    /// injector injected, as far as their record goes: a warning says what it leaves open.
+    KubeUninject(KubeUninjectArgs),
     /// Say whether a pod is injected, and why or why not.
     ///
     /// Asks what the API server asks (the webhook's selectors) and then what the injector asks, of a pod or workload in the cluster or of a manifest.
@@ -72,6 +78,18 @@ pub struct KubeInjectArgs {
     /// What the pods are injected with.
     #[command(flatten)]
     pub configuration: ConfigurationArgs,
+}
+
+/// Flags of `minimesh kube-uninject`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct KubeUninjectArgs {
+    /// Manifest to take the sidecar out of; `-` is standard input.
+    #[arg(short, long, env = "MINIMESH_FILENAME", value_name = "FILE")]
+    pub filename: PathBuf,
+
+    /// File for the result instead of standard output.
+    #[arg(short, long, env = "MINIMESH_OUTPUT", value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Flags of `minimesh why`.

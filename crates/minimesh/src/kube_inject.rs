@@ -5,17 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde_json::Value;
-use template::{Config, Namespace, Outcome, Owner, Platform, Reason, Request, yaml};
+use template::{Config, Outcome, Platform, Reason, Request};
 
 use crate::{
     args::KubeInjectArgs,
     configuration::Files,
     input::{self, shown},
+    manifest::{self, Found},
     namespaces::{self, Namespaces},
     output,
-    workload::{self, Kind, MAX_LISTS},
 };
 
 /// What the whole file shares.
@@ -37,91 +37,31 @@ pub fn run(args: &KubeInjectArgs) -> anyhow::Result<()> {
     let namespaces = Namespaces::new(&args.configuration, given, cluster.as_ref(), objects_matter);
     let injector = Injector { config, namespaces };
     let input = input::read_manifest(&args.filename)?;
-    let origin = shown(&args.filename);
-    let mut text = String::with_capacity(input.len());
-    for document in yaml::documents(&input) {
-        let mut resource = document.parse(&origin)?;
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        if injector.resource(&mut resource, MAX_LISTS)? {
-            if document.is_marked() || !text.is_empty() {
-                text.push_str("---\n");
-            }
-            text.push_str(&yaml::to_string(&resource));
-        } else {
-            text.push_str(document.raw);
-        }
-    }
+    let default_namespace = injector.namespaces.default_name();
+    let text = manifest::change(
+        &input,
+        &shown(&args.filename),
+        default_namespace,
+        &mut |found| injector.inject(found),
+    )?;
     output::write(args.output.as_deref(), &text)
 }
 
 // === impl Injector ===
 
 impl Injector<'_> {
-    /// Injects what `resource` holds; tells whether it was changed.
-    fn resource(&self, resource: &mut Value, max_lists: usize) -> anyhow::Result<bool> {
-        match workload::kind(resource) {
-            Kind::Other => Ok(false),
-            Kind::Pod => self.pod(resource),
-            Kind::Template(path) => self.template(resource, path),
-            Kind::List => {
-                ensure!(max_lists > 0, "lists are nested more than {MAX_LISTS} deep");
-                let mut changed = false;
-                let items = resource.get_mut("items").and_then(Value::as_array_mut);
-                for item in items.into_iter().flatten() {
-                    changed |= self.resource(item, max_lists - 1)?;
-                }
-                Ok(changed)
-            }
-        }
-    }
-
-    fn pod(&self, pod: &mut Value) -> anyhow::Result<bool> {
-        let described = self.describe(pod);
-        let namespace = self.namespaces.of(pod)?;
-        let Some(injected) = self.inject(pod, &namespace, None, &described)? else {
-            return Ok(false);
-        };
-        *pod = injected;
-        Ok(true)
-    }
-
-    /// Injects the pod template at `path`; the resource around it stands for the pod's owner.
-    fn template(&self, resource: &mut Value, path: &[&str]) -> anyhow::Result<bool> {
-        let described = self.describe(resource);
-        let namespace = self.namespaces.of(resource)?;
-        let pod = workload::pod(resource, path, &described)?;
-        let owner = workload::owner(resource);
-        let Some(mut injected) = self.inject(&pod, &namespace, Some(owner), &described)? else {
-            return Ok(false);
-        };
-        if let Some(injected) = injected.as_object_mut() {
-            injected.remove("apiVersion");
-            injected.remove("kind");
-        }
-        if let Some(template) = resource.pointer_mut(&format!("/{}", path.join("/"))) {
-            *template = injected;
-        }
-        Ok(true)
-    }
-
-    fn inject(
-        &self,
-        pod: &Value,
-        namespace: &Namespace,
-        owner: Option<Owner>,
-        described: &str,
-    ) -> anyhow::Result<Option<Value>> {
+    fn inject(&self, found: &Found<'_>) -> anyhow::Result<Option<Value>> {
+        let described = &found.described;
+        let namespace = self.namespaces.of(found.resource)?;
         let request = Request {
-            pod,
-            namespace,
-            owner,
+            pod: found.pod,
+            namespace: &namespace,
+            owner: found.owner.clone(),
             environment: &BTreeMap::new(),
         };
         let outcome =
-            template::inject(&self.config, &request).with_context(|| described.to_owned())?;
-        let surprises = template::surprises(pod, &outcome);
+            template::inject(&self.config, &request).with_context(|| described.clone())?;
+        let surprises = template::surprises(found.pod, &outcome);
         let (injected, warnings) = match outcome {
             Outcome::Injected { pod, warnings } => (Some(pod), warnings),
             Outcome::Skipped { reason, warnings } => {
@@ -139,10 +79,6 @@ impl Injector<'_> {
             eprintln!("warning: {described}: {surprise}");
         }
         Ok(injected)
-    }
-
-    fn describe(&self, resource: &Value) -> String {
-        workload::describe(resource, self.namespaces.default_name())
     }
 }
 

@@ -13,6 +13,7 @@
 
 pub mod args;
 pub mod kube_inject;
+pub mod kube_uninject;
 pub mod template;
 pub mod why;
 pub mod workload;
@@ -20,6 +21,7 @@ pub mod workload;
 mod cluster;
 mod configuration;
 mod input;
+mod manifest;
 mod namespaces;
 mod output;
 
@@ -34,6 +36,7 @@ use args::{Args, Command};
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::KubeInject(args) => kube_inject::run(args)?,
+        Command::KubeUninject(args) => kube_uninject::run(args)?,
         Command::Why(args) => return why::run(args),
         Command::Template(args) => return template::run(args),
         Command::Version => {

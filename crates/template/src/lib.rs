@@ -40,6 +40,7 @@ mod record;
 mod render;
 mod schema;
 mod structure;
+mod uninject;
 mod validate;
 mod warning;
 
@@ -51,6 +52,7 @@ pub use self::{
     options::{InvalidOption, NativeSidecars, Node, Options, Platform},
     owner::Owner,
     proxy_config::ProxyConfigError,
+    uninject::{Doubt, UninjectError, Uninjected, uninject},
     validate::InvalidAnnotation,
     warning::Warning,
 };

@@ -326,7 +326,13 @@ impl Merge {
                     map.retain(|_, value| !value.is_null());
                 }
             }
-            Value::Array(list) => list.retain_mut(|item| self.clean(item)),
+            Value::Array(list) => {
+                // Such an item is about the list, and there is none to replace.
+                let is_order =
+                    |item: &Value| item.get(PATCH).is_some_and(|order| order == "replace");
+                let obeys = self.directives == Directives::Obey;
+                list.retain_mut(|item| !(obeys && is_order(item)) && self.clean(item));
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
         true

@@ -3,6 +3,8 @@
 //! Called at the end of the pipeline. A native sidecar starts before the author's init containers, so that they are part of the mesh already; without it, rules for
 //! traffic come after them, or they would be cut off. Among the containers the sidecar is last, unless the others have to wait for it.
 
+use std::collections::HashMap;
+
 use contract::pod::{INIT_CONTAINER, PROXY_CONTAINER, VALIDATION_CONTAINER};
 use serde_json::Value;
 
@@ -53,6 +55,32 @@ fn put(pod: &mut Value, list: List, first: &[&str], last: &[&str]) {
         // The sort is stable: the author's containers keep their order.
         containers.sort_by_key(rank);
     }
+}
+
+/// Gives the containers of an injected pod their old order back; where the mesh's own belong is decided after this.
+///
+/// A template that names author's containers would else move them each time.
+pub(crate) fn keep_containers(original: &Value, merged: &mut Value) {
+    for list in List::BOTH {
+        if let Some(containers) = pod::containers_mut(merged, list) {
+            by_name(
+                containers,
+                pod::containers(original, list).iter().map(pod::name),
+            );
+        }
+    }
+}
+
+/// Sorts named items as `names` are; others stay behind those that they follow.
+pub(crate) fn by_name<'a>(list: &mut [Value], names: impl Iterator<Item = &'a str>) {
+    let ranks: HashMap<&str, usize> = names.zip(1..).collect();
+    let mut last = 0;
+    let mut wanted: HashMap<String, usize> = HashMap::with_capacity(list.len());
+    for item in list.iter() {
+        last = ranks.get(pod::name(item)).copied().unwrap_or(last);
+        wanted.insert(pod::name(item).to_owned(), last);
+    }
+    list.sort_by_key(|item| wanted.get(pod::name(item)).copied());
 }
 
 /// Gives lists of an injected pod their old order back where a new injection changed nothing else in them.

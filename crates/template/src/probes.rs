@@ -13,6 +13,9 @@ use crate::{
     warning::Warning,
 };
 
+/// The actions that the agent can take in the kubelet's place.
+pub(crate) const ACTIONS: &[&str] = &["httpGet", "tcpSocket", "grpc"];
+
 /// The handlers of a container that may be rewritten: field, and the last part of its path.
 const PROBES: &[(&str, &str)] = &[
     ("livenessProbe", "livez"),
@@ -47,6 +50,30 @@ pub(crate) fn rewrite(
     }
     let instructions = rewriter.instructions;
     (!instructions.is_empty()).then(|| Value::Object(instructions).to_string())
+}
+
+/// The handlers that may be rewritten, each with the path that the kubelet is then given.
+pub(crate) fn paths(container: &str) -> impl Iterator<Item = (&'static str, String)> {
+    let below = move |(root, fields): (&'static str, &'static [(&'static str, &'static str)])| {
+        fields
+            .iter()
+            .map(move |(field, last)| (*field, format!("{root}/{container}/{last}")))
+    };
+    [
+        (paths::APP_HEALTH, PROBES),
+        (paths::APP_LIFECYCLE, LIFECYCLE),
+    ]
+    .into_iter()
+    .flat_map(below)
+}
+
+/// The handler in that field of a container.
+pub(crate) fn handler_mut<'a>(container: &'a mut Value, field: &str) -> Option<&'a mut Value> {
+    if LIFECYCLE.iter().any(|(lifecycle, _)| *lifecycle == field) {
+        container.get_mut("lifecycle")?.get_mut(field)
+    } else {
+        container.get_mut(field)
+    }
 }
 
 struct Rewriter<'a> {
@@ -97,11 +124,11 @@ impl Rewriter<'_> {
         ports: &Ports,
         timeout: Option<Value>,
     ) {
-        let action = ["httpGet", "tcpSocket", "grpc"]
-            .into_iter()
-            .find(|action| handler.get(*action).is_some_and(Value::is_object));
+        let action = ACTIONS
+            .iter()
+            .find(|action| handler.get(**action).is_some_and(Value::is_object));
         let Some((kind, Value::Object(mut action))) =
-            action.and_then(|kind| Some((kind, handler.get(kind)?.clone())))
+            action.and_then(|kind| Some((*kind, handler.get(*kind)?.clone())))
         else {
             return;
         };

@@ -3,7 +3,7 @@
 //! Called on the merged pod: what the author's annotations say about scraping moves into a variable of the sidecar, and the annotations point to the agent,
 //! which serves both. Prometheus turns any annotation into a label by replacing odd characters, so every spelling that ends as the same label is meant.
 
-use contract::{env, paths, pod::PROXY_CONTAINER, ports};
+use contract::{annotations, env, paths, pod::PROXY_CONTAINER, ports};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -17,9 +17,6 @@ const SECURE_PORT: &str = "prometheus_istio_io_secure_port";
 
 /// Turns merging on or off for a pod, a Go boolean.
 const MERGE: &str = "prometheus.istio.io/merge-metrics";
-
-/// Where a sidecar serves the merged metrics under mutual TLS, if it does.
-const SECURE_PORT_VARIABLE: &str = "ENVOY_SECURE_MERGED_METRICS_PORT";
 
 /// Ports of the sidecar itself, whose metrics it would then ask itself for.
 const RESERVED: &[u16] = &[
@@ -84,9 +81,12 @@ pub(crate) fn merge(
     let annotations = pod::metadata_map_mut(pod, "annotations");
     annotations.retain(|key, _| !is_about_scraping(key));
     for (key, value) in [
-        ("prometheus.io/port", status_port.to_string()),
-        ("prometheus.io/path", paths::STATS_PROMETHEUS.to_owned()),
-        ("prometheus.io/scrape", "true".to_owned()),
+        (annotations::PROMETHEUS_PORT, status_port.to_string()),
+        (
+            annotations::PROMETHEUS_PATH,
+            paths::STATS_PROMETHEUS.to_owned(),
+        ),
+        (annotations::PROMETHEUS_SCRAPE, "true".to_owned()),
     ] {
         annotations.insert(key.to_owned(), Value::String(value));
     }
@@ -106,12 +106,12 @@ pub(crate) fn announce_secure_port(pod: &mut Value) {
     let is_announced = pod::metadata_map(pod, "annotations")
         .is_some_and(|annotations| annotations.keys().any(|key| is_label(key, SECURE_PORT)));
     let port = pod::find(pod, PROXY_CONTAINER)
-        .and_then(|sidecar| pod::variable(sidecar, SECURE_PORT_VARIABLE));
+        .and_then(|sidecar| pod::variable(sidecar, env::SECURE_METRICS_PORT));
     if let Some(port) = port
         .filter(|port| !is_announced && !port.is_empty() && *port != "0")
         .map(str::to_owned)
     {
-        pod::annotate(pod, "prometheus.istio.io/secure-port", port);
+        pod::annotate(pod, annotations::PROMETHEUS_SECURE_PORT, port);
     }
 }
 

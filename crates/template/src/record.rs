@@ -14,6 +14,7 @@ use crate::{
     kubernetes::TypedObject,
     pod::{self, List},
     prometheus,
+    uninject::Rest,
 };
 
 /// Annotation `sidecar.istio.io/status`: the names of what the templates gave, in Istio's order and spelling.
@@ -30,6 +31,9 @@ pub(crate) struct Status {
     annotations: Changes,
     #[serde(skip_serializing_if = "Changes::is_empty")]
     labels: Changes,
+    /// What all this does not say of the pod as its author wrote it; most pods have no such thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restore: Option<Rest>,
 }
 
 /// Keys with the values that they had; none where there was no such key.
@@ -132,6 +136,42 @@ impl Status {
         serde_json::to_string(self).expect("names are plain data")
     }
 
+    pub(crate) fn volumes(&self) -> &[String] {
+        self.volumes.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn pull_secrets(&self) -> &[String] {
+        self.image_pull_secrets.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn has_init_containers(&self) -> bool {
+        self.init_containers.is_some()
+    }
+
+    pub(crate) fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    pub(crate) fn rest(&self) -> Option<&Rest> {
+        self.restore.as_ref()
+    }
+
+    pub(crate) fn record_rest(&mut self, rest: Option<Rest>) {
+        self.restore = rest;
+    }
+
+    /// Undoes the changes of annotations, where they were recorded.
+    pub(crate) fn undo_annotations(&self, annotations: &mut Map<String, Value>) -> bool {
+        undo(annotations, &self.annotations);
+        !self.annotations.is_empty()
+    }
+
+    /// Undoes the changes of labels, where they were recorded.
+    pub(crate) fn undo_labels(&self, labels: &mut Map<String, Value>) -> bool {
+        undo(labels, &self.labels);
+        !self.labels.is_empty()
+    }
+
     /// Whether a container of that name was injected.
     pub(crate) fn names(&self, container: &str) -> bool {
         let lists = [&self.containers, &self.init_containers];
@@ -164,6 +204,25 @@ impl Overrides {
         ESCAPES
             .iter()
             .fold(text, |text, (letter, escape)| text.replace(*letter, escape))
+    }
+
+    /// The author's containers: in which list the template has it, its name, and what it was.
+    pub(crate) fn saved(&self) -> impl Iterator<Item = (List, &str, &Map<String, Value>)> {
+        List::BOTH.into_iter().flat_map(|list| {
+            let saved = self.list(list).iter();
+            saved.map(move |container| (list, named(container), container))
+        })
+    }
+
+    /// The author's list and place of a container, if they were recorded.
+    pub(crate) fn position(&self, container: &str) -> Option<(List, usize)> {
+        let position = self.positions.get(container)?;
+        let list = if position.init {
+            List::Init
+        } else {
+            List::Main
+        };
+        Some((list, position.index))
     }
 
     fn list(&self, list: List) -> &Vec<Map<String, Value>> {
@@ -229,18 +288,8 @@ impl Overrides {
                 if pod::position(pod, list, named(saved)).is_some() {
                     continue;
                 }
-                placed.push(match self.positions.get(named(saved)) {
-                    Some(position) => (
-                        if position.init {
-                            List::Init
-                        } else {
-                            List::Main
-                        },
-                        position.index,
-                        saved,
-                    ),
-                    None => (list, usize::MAX, saved),
-                });
+                let (list, index) = self.position(named(saved)).unwrap_or((list, usize::MAX));
+                placed.push((list, index, saved));
             }
         }
         placed.sort_by_key(|(_, index, _)| *index);
@@ -294,21 +343,27 @@ pub(crate) fn template_input<'a>(
     overrides: &Overrides,
     status_port: u16,
 ) -> Cow<'a, Value> {
-    if status.is_none() && overrides.is_empty() {
+    let is_marked = pod::annotation(pod, annotations::STATUS).is_some();
+    if !is_marked && overrides.is_empty() {
         return Cow::Borrowed(pod);
     }
     let mut input = pod.clone();
+    if is_marked {
+        // One that cannot be read is none, and will not be there next time.
+        pod::metadata_map_mut(&mut input, "annotations").remove(annotations::STATUS);
+    }
     if let Some(status) = status {
         for list in List::BOTH {
             if let Some(containers) = pod::containers_mut(&mut input, list) {
                 containers.retain(|container| !status.names(pod::name(container)));
             }
         }
-        prometheus::forget(
-            pod::metadata_map_mut(&mut input, "annotations"),
-            status_port,
-        );
-        pod::metadata_map_mut(&mut input, "annotations").remove(annotations::STATUS);
+        if status.annotations.is_empty() {
+            prometheus::forget(
+                pod::metadata_map_mut(&mut input, "annotations"),
+                status_port,
+            );
+        }
         for (field, changes) in [
             ("annotations", &status.annotations),
             ("labels", &status.labels),

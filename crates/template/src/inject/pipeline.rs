@@ -25,7 +25,7 @@ use crate::{
     record::{self, Overrides, Status},
     render::{self, Context, Rendered},
     structure::{self, Authored, Watch},
-    validate,
+    uninject, validate,
     warning::Warning,
 };
 
@@ -100,6 +100,7 @@ impl<'a> Injection<'a> {
             check_annotations(&input)?;
         }
         let rendered = self.render(&input, &owner)?;
+        let touched = uninject::touched(&rendered.patches);
         let mut merged = (*original).clone();
         let template_pod = self.merge(&mut merged, rendered.patches)?;
         let earlier = Earlier::of(&original, self.status.as_ref());
@@ -111,16 +112,11 @@ impl<'a> Injection<'a> {
             self.overrides.clone(),
         );
         if is_new {
-            // Where the templates give the same for both orders, the record is as short as Istio's. They run anew for both, because hardly any pod
-            // comes here and keeping the first result would cost every pod a copy of it.
-            if let Some(moved) = saved.moved(&input)
-                && !self.render(&moved, &owner).is_ok_and(|again| {
-                    self.render(&input, &owner)
-                        .is_ok_and(|first| again.patches == first.patches)
-                })
-            {
-                saved.record_positions(&input);
-            }
+            self.record_positions(&mut saved, &input, &owner);
+        }
+        // A template may have replaced all annotations.
+        let is_recorded = pod::annotation(&merged, annotations::OVERRIDES).is_some();
+        if is_new || !(is_recorded || saved.is_empty()) {
             pod::annotate(&mut merged, annotations::OVERRIDES, saved.to_json());
         }
         overrides::align_users(&mut merged, &saved, self.is_tproxy());
@@ -136,12 +132,42 @@ impl<'a> Injection<'a> {
         if self.config.shows_metadata {
             status.record_metadata(&input, &merged);
         }
+        self.order(&mut merged, &original);
+        status.record_rest(uninject::rest(
+            self.request.pod,
+            &merged,
+            (&status, self.status.as_ref()),
+            &saved,
+            &touched,
+        ));
         pod::annotate(&mut merged, annotations::STATUS, status.to_json());
-        order::arrange(&mut merged, self.holds_application());
-        if self.status.is_some() {
-            order::keep(&original, &mut merged);
-        }
         Ok((merged, self.warnings))
+    }
+
+    /// Records where the author's containers stood, if the templates give something else where they stand at the end: else the record is as short as Istio's.
+    ///
+    /// They run anew for both, because hardly any pod comes here and keeping the first result would cost every pod a copy of it.
+    fn record_positions(&self, saved: &mut Overrides, input: &Value, owner: &Owner) {
+        let Some(moved) = saved.moved(input) else {
+            return;
+        };
+        let is_same = self.render(&moved, owner).is_ok_and(|again| {
+            self.render(input, owner)
+                .is_ok_and(|first| again.patches == first.patches)
+        });
+        if !is_same {
+            saved.record_positions(input);
+        }
+    }
+
+    fn order(&self, merged: &mut Value, original: &Value) {
+        if self.status.is_some() {
+            order::keep_containers(original, merged);
+        }
+        order::arrange(merged, self.holds_application());
+        if self.status.is_some() {
+            order::keep(original, merged);
+        }
     }
 
     /// What the templates give for `input`, in which its author's values are no more than data.

@@ -122,6 +122,11 @@ fn the_patch_decides_which_member_of_a_union_there_is() {
 #[test]
 fn directives_replace_delete_retain_and_order() {
     check(
+        &json!({}),
+        &json!({"spec": {"volumes": [{"$patch": "replace"}, {"name": "c"}]}}),
+        &json!({"spec": {"volumes": [{"name": "c"}]}}),
+    );
+    check(
         &json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}], "securityContext": {"runAsUser": 1}}}),
         &json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}, {"name": "c"}], "securityContext": {"$patch": "replace", "fsGroup": 1}}}),
         &json!({"spec": {"containers": [{"name": "c"}, {"name": "b"}], "securityContext": {"fsGroup": 1}}}),

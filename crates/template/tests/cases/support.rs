@@ -4,7 +4,7 @@ use std::{error::Error, iter};
 
 use serde_json::Value;
 use template::{Config, Namespace, Node, Options, Outcome, Owner, Request, Sources, Text};
-use template::{environment, inject, patch, surprises, yaml};
+use template::{environment, inject, patch, surprises, uninject, yaml};
 use testkit::cases::{Case, End, Expected, Remark, Switches, workload};
 
 /// What came of a case.
@@ -67,7 +67,7 @@ pub(crate) fn run(case: &Case) -> Seen {
     }
 }
 
-/// Injects the result again, and checks that this and the patch are what they should be.
+/// Injects the result again and takes the injection back, and checks that these and the patch are what they should be.
 pub(crate) fn check_laws(case: &Case, seen: &Seen) -> Result<(), String> {
     let Some(injection) = &seen.injection else {
         return Ok(());
@@ -78,6 +78,20 @@ pub(crate) fn check_laws(case: &Case, seen: &Seen) -> Result<(), String> {
     patch::apply(&mut patched, &operations).map_err(|error| format!("{}: {error}", case.name))?;
     if patched != *once {
         return Err(format!("{}: the patch gives another pod", case.name));
+    }
+    // A case may be about a pod that was injected before; that one's origin is meant then. A record that cannot be read is none.
+    let origin = |pod: &Value| match uninject(pod) {
+        Ok(Some(restored)) => restored.pod,
+        Ok(None) | Err(_) => pod.clone(),
+    };
+    let (author, restored) = (origin(before), origin(once));
+    let changes = patch::diff(&author, &restored);
+    if !changes.is_empty() {
+        let changes = serde_json::to_string_pretty(&changes).expect("plain data");
+        return Err(format!(
+            "{}: taking it back gives another pod:\n{changes}",
+            case.name
+        ));
     }
     match inject_pod(case, &injection.config, once, injection.owner.clone()) {
         Ok(Outcome::Injected { pod: twice, .. }) if twice == *once => Ok(()),
