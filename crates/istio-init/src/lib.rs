@@ -24,3 +24,4 @@ pub mod plan;
 mod rtnetlink;
 pub mod rules;
 pub mod sets;
+pub mod walk;

@@ -1,7 +1,7 @@
 //! What happens to packets: the plan for nf_tables, which is shortened, and the plan for iptables,
 //! which is Istio's, agree.
 //!
-//! A small interpreter walks packets through either plan by the rules of its own kernel interface.
+//! Both are walked by the rules of their own kernel interface.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -11,139 +11,11 @@ use std::{
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use istio_init::{
     capture::{Capture, Destinations, Inbound, Interface, OwnerGroups, PortRange},
-    plan::{
-        Action, Addresses, Backend, Chain, Families, Family, Match, OneOf, Plan, Protocol, Rule,
-        Table,
-    },
+    plan::{Backend, Families, Protocol},
     rules,
+    walk::{Direction, Owner, Packet, State, Verdict, walk},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
-
-/// The first packet of a connection, or of something else.
-#[derive(Clone, Debug)]
-struct Packet {
-    is_incoming: bool,
-    interface: &'static str,
-    source: IpAddr,
-    destination: IpAddr,
-    /// Neither means that it is something else, such as ICMP.
-    protocol: Option<Protocol>,
-    port: u16,
-    /// User and group, if a local socket sent it.
-    owner: Option<(u32, u32)>,
-    is_invalid: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Pass,
-    Redirect(NonZeroU16),
-    Drop,
-}
-
-/// Walks one packet through one plan.
-struct Walk<'a> {
-    plan: &'a Plan,
-    backend: Backend,
-    packet: &'a Packet,
-}
-
-// === impl Walk ===
-
-impl Walk<'_> {
-    fn verdict(&self) -> Verdict {
-        let hook = if self.packet.is_incoming {
-            Chain::Prerouting
-        } else {
-            Chain::Output
-        };
-        let is_v4 = self.packet.destination.is_ipv4();
-        if self.backend == Backend::Iptables && !is_v4 && self.plan.families == Families::V4 {
-            return Verdict::Pass;
-        }
-        let mangled = self.chain(Table::Mangle, hook);
-        mangled
-            .or_else(|| self.chain(Table::Nat, hook))
-            .unwrap_or(Verdict::Pass)
-    }
-
-    /// Nothing means that the end was reached or a rule returned.
-    fn chain(&self, table: Table, chain: Chain) -> Option<Verdict> {
-        let rules = self
-            .plan
-            .rules
-            .iter()
-            .filter(|rule| rule.table == table && rule.chain == chain);
-        for rule in rules.filter(|rule| self.applies(rule)) {
-            match rule.action {
-                Action::Return => return None,
-                Action::Redirect(port) => return Some(Verdict::Redirect(port)),
-                Action::Drop => return Some(Verdict::Drop),
-                Action::Jump(target) => {
-                    if let Some(verdict) = self.chain(table, target) {
-                        return Some(verdict);
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    fn applies(&self, rule: &Rule) -> bool {
-        let packet = self.packet;
-        rule.matches.iter().all(|condition| match condition {
-            Match::Family(Family::V4) => packet.destination.is_ipv4(),
-            Match::Family(Family::V6) => packet.destination.is_ipv6(),
-            Match::InInterface(names) => {
-                packet.is_incoming && one_of(names, |name| is_named(name, packet.interface))
-            }
-            Match::OutInterface(names) => {
-                !packet.is_incoming && one_of(names, |name| is_named(name, packet.interface))
-            }
-            Match::Source(addresses) => contains(addresses, packet.source),
-            Match::Destination(addresses) => contains(addresses, packet.destination),
-            Match::Protocol(protocol) => packet.protocol == Some(*protocol),
-            Match::DestinationPort(ports) => one_of(ports, |range| {
-                (range.first()..=range.last()).contains(&packet.port)
-            }),
-            Match::User(users) => self.is_owned(users, packet.owner.map(|(user, _)| user)),
-            Match::Group(groups) => self.is_owned(groups, packet.owner.map(|(_, group)| group)),
-            Match::Invalid => packet.is_invalid,
-        })
-    }
-
-    /// Without an owner a negated match holds in iptables and no match at all in nf_tables.
-    fn is_owned(&self, owners: &OneOf<u32>, owner: Option<u32>) -> bool {
-        match owner {
-            Some(owner) => one_of(owners, |known| *known == owner),
-            None => owners.negated && self.backend == Backend::Iptables,
-        }
-    }
-}
-
-fn one_of<T>(list: &OneOf<T>, is: impl Fn(&T) -> bool) -> bool {
-    list.values.iter().any(is) != list.negated
-}
-
-fn is_named(name: &Interface, interface: &str) -> bool {
-    if name.is_prefix() {
-        interface.starts_with(name.stem())
-    } else {
-        interface == name.stem()
-    }
-}
-
-fn contains(addresses: &Addresses, address: IpAddr) -> bool {
-    match (addresses, address) {
-        (Addresses::V4(networks), IpAddr::V4(address)) => {
-            one_of(networks, |network| network.contains(&address))
-        }
-        (Addresses::V6(networks), IpAddr::V6(address)) => {
-            one_of(networks, |network| network.contains(&address))
-        }
-        (Addresses::V4(_), IpAddr::V6(_)) | (Addresses::V6(_), IpAddr::V4(_)) => false,
-    }
-}
 
 const INTERFACES: [&str; 4] = ["lo", "eth0", "eth1", "tap0"];
 const OWNERS: [u32; 5] = [0, 1000, 1337, 2000, 3000];
@@ -176,28 +48,30 @@ fn packets() -> impl Strategy<Value = Packet> {
         Some(Protocol::Udp),
         None,
     ]);
-    let owner = prop::option::weighted(0.9, (select(&OWNERS[..]), select(&OWNERS[..])));
-    let facts = (
-        any::<bool>(),
-        select(&INTERFACES[..]),
-        prop_oneof![v4, v6],
-        protocol,
-        select(&PORTS[..]),
-        owner,
-    );
-    (facts, prop::bool::weighted(0.1)).prop_map(
-        |((is_incoming, interface, (source, destination), protocol, port, owner), is_invalid)| {
+    let ids = (select(&OWNERS[..]), select(&OWNERS[..]));
+    let owner = prop::option::weighted(0.9, ids.prop_map(|(user, group)| Owner { user, group }));
+    let direction = select(vec![Direction::Incoming, Direction::Outgoing]);
+    let state = prop_oneof![8 => Just(State::New), 1 => Just(State::Established), 1 => Just(State::Invalid)];
+    let ports = (select(&PORTS[..]), select(&PORTS[..]));
+    let facts = (direction, select(&INTERFACES[..]), prop_oneof![v4, v6]);
+    (facts, protocol, ports, owner, state).prop_map(
+        |((direction, interface, addresses), protocol, ports, owner, state)| {
             // A TCP connection begins at a socket.
-            let owner = owner.or((protocol == Some(Protocol::Tcp)).then_some((1000, 1000)));
+            let application = Owner {
+                user: 1000,
+                group: 1000,
+            };
+            let owner = owner.or((protocol == Some(Protocol::Tcp)).then_some(application));
             Packet {
-                is_incoming,
-                interface,
-                source,
-                destination,
+                direction,
+                interface: interface.to_owned(),
+                source: addresses.0,
+                destination: addresses.1,
                 protocol,
-                port,
-                owner: owner.filter(|_| !is_incoming),
-                is_invalid,
+                source_port: ports.0,
+                destination_port: ports.1,
+                owner: owner.filter(|_| direction == Direction::Outgoing),
+                state,
             }
         },
     )
@@ -288,14 +162,8 @@ prop_compose! {
 }
 
 fn verdict(capture: &Capture, families: Families, packet: &Packet) -> Verdict {
-    let backend = Backend::Nftables;
-    let plan = &rules::plan(capture, families, backend);
-    Walk {
-        plan,
-        backend,
-        packet,
-    }
-    .verdict()
+    let plan = &rules::plan(capture, families, Backend::Nftables);
+    walk(plan, Backend::Nftables, packet).verdict
 }
 
 proptest! {
@@ -308,7 +176,7 @@ proptest! {
             for packet in &packets {
                 let [nft, iptables] = [0, 1].map(|position| {
                     let (plan, backend) = &plans[position];
-                    Walk { plan, backend: *backend, packet }.verdict()
+                    walk(plan, *backend, packet).verdict
                 });
                 prop_assert_eq!(nft, iptables, "{:?} {:?}", families, packet);
             }
@@ -319,7 +187,7 @@ proptest! {
     fn only_tcp_is_ever_redirected_and_only_invalid_packets_are_dropped(capture in captures(), packet in packets()) {
         match verdict(&capture, Families::V4AndV6, &packet) {
             Verdict::Redirect(_) => prop_assert_eq!(packet.protocol, Some(Protocol::Tcp)),
-            Verdict::Drop => prop_assert!(packet.is_invalid && capture.drop_invalid),
+            Verdict::Drop => prop_assert!(packet.state == State::Invalid && capture.drop_invalid),
             Verdict::Pass => {}
         }
     }
@@ -333,8 +201,8 @@ proptest! {
     /// The loop guard: whatever else is asked for, what the proxy sends to others leaves.
     #[test]
     fn the_proxys_own_connections_to_others_pass(capture in captures(), packet in packets(), by_user in any::<bool>()) {
-        let owner = if by_user { (capture.proxy_uids[0], 7) } else { (7, capture.proxy_gids[0]) };
-        let packet = Packet { is_incoming: false, interface: "eth0", owner: Some(owner), is_invalid: false, ..packet };
+        let owner = if by_user { Owner { user: capture.proxy_uids[0], group: 7 } } else { Owner { user: 7, group: capture.proxy_gids[0] } };
+        let packet = Packet { direction: Direction::Outgoing, interface: "eth0".to_owned(), owner: Some(owner), state: State::New, ..packet };
         prop_assert_eq!(verdict(&capture, Families::V4AndV6, &packet), Verdict::Pass);
     }
 }
