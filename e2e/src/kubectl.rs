@@ -19,6 +19,8 @@ use crate::environment::environment;
 pub struct Outcome {
     /// Whether the exit code was 0.
     pub success: bool,
+    /// The exit code, unless a signal ended it.
+    pub code: Option<i32>,
     /// Standard output, with broken UTF-8 replaced.
     pub stdout: String,
     /// Standard error, alike.
@@ -117,6 +119,7 @@ impl Outcome {
     fn of(output: &Output) -> Self {
         Self {
             success: output.status.success(),
+            code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }

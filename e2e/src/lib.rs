@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod namespace;
 pub mod node;
+pub mod other_webhook;
 pub mod pod;
 pub mod report;
 mod scenario;

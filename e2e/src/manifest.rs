@@ -79,6 +79,13 @@ impl Manifest {
         self.with(&json!({"metadata": {"name": name}}))
     }
 
+    /// The containers of the first pod, for a change that adds one.
+    #[must_use]
+    pub fn pod_containers(&self) -> Option<Vec<Value>> {
+        let pod = self.objects.iter().find(|object| object["kind"] == "Pod")?;
+        pod["spec"]["containers"].as_array().cloned()
+    }
+
     /// The objects as text that kubectl takes.
     #[must_use]
     pub fn text(&self) -> String {

@@ -179,6 +179,16 @@ impl Namespace {
         Ok(names.map(|name| self.pod(name)).collect())
     }
 
+    /// Runs `minimesh` for this namespace where it may fail.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn minimesh(&self, args: &[&str]) -> anyhow::Result<Outcome> {
+        let mut command = process::Command::new(&environment().minimesh);
+        command.args(args).args(["-n", &self.name]);
+        kubectl::finish(command, None)
+    }
+
     /// What `minimesh kube-inject` makes of a manifest of this namespace.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ mod pods {
     pub(crate) mod fail_closed;
     pub(crate) mod injection;
     pub(crate) mod lifecycle;
+    pub(crate) mod other_webhook;
     pub(crate) mod requests;
     pub(crate) mod sidecar;
+    pub(crate) mod why;
 }

@@ -15,6 +15,7 @@ use crate::{
 
 /// An image that means the injected one; the field is required, so an author has to write something.
 const AUTO_IMAGE: &str = "auto";
+const PULL_POLICY: &str = "imagePullPolicy";
 
 /// The lists of a pod whose names are asked about.
 const OUTLINED: &[&str] = &[
@@ -93,6 +94,10 @@ pub(crate) fn relocate(pod: &mut Value, patch: &Value, status: Option<&Status>) 
     for list in List::BOTH {
         for container in pod::containers(patch, list) {
             let name = pod::name(container);
+            let own = pod::find_mut(pod, name).and_then(Value::as_object_mut);
+            if let Some(own) = own.filter(|own| has_default_pull_policy(own)) {
+                own.remove(PULL_POLICY);
+            }
             if pod::position(pod, list, name).is_some() {
                 continue;
             }
@@ -162,15 +167,25 @@ fn restarts_itself(pod: &Value, container: &str) -> bool {
 
 /// The author's container as Kubernetes' type writes it, without an image that stands for the template's.
 ///
-/// A zero that its author wrote is not a wish: through the API server it would not be there either.
+/// A zero that its author wrote is not a wish: through the API server it would not be there either. Neither is the pull policy beside `auto`,
+/// which the API server gives every image without a tag: it would have a node ask a registry for an image that it has.
 fn as_written_by_type(container: &Map<String, Value>) -> Map<String, Value> {
     let mut overlay = Value::Object(container.clone());
     kubernetes::tidy(&mut overlay);
     let overlay = pod::as_map(&mut overlay);
     if overlay.get("image").and_then(Value::as_str) == Some(AUTO_IMAGE) {
         overlay.remove("image");
+        if has_default_pull_policy(container) {
+            overlay.remove(PULL_POLICY);
+        }
     }
     std::mem::take(overlay)
+}
+
+/// Whether the container's pull policy is what the API server makes of `image: auto`.
+fn has_default_pull_policy(container: &Map<String, Value>) -> bool {
+    let text = |field: &str| container.get(field).and_then(Value::as_str);
+    text("image") == Some(AUTO_IMAGE) && text(PULL_POLICY) == Some("Always")
 }
 
 /// A recorded container without `resources: {}`, which the record has whether the author wrote it or not.

@@ -100,7 +100,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "injectedAnnotations: {a: [b]}\ntemplates: {b: x}\n",
-        "injectedAnnotations[\"a\"] must be a map of strings",
+        "injectedAnnotations[\"a\"] must be a string",
     ),
     (
         "defaultTemplates: a\ntemplates: {b: x}\n",

@@ -51,6 +51,7 @@ fn sidecars() -> Vec<Case> {
         case("order-left-overs").mesh(HOLD),
         case("own-init"),
         case("own-proxy-auto").native(),
+        case("own-proxy-auto-defaulted").native(),
         case("own-proxy-among-others"),
         case("own-proxy-image"),
         case("own-proxy-lists"),

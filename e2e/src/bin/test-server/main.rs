@@ -1,4 +1,4 @@
-//! The other end of the cluster tests: servers that echo, and clients that count.
+//! The other end of the cluster tests: servers that echo, clients that count, and somebody else's admission webhook.
 //!
 //! Runs as the image `minimesh/test-server`, in which there is no shell; tests call the clients by `kubectl exec` and read the JSON
 //! that they print. Names are resolved by hickory, because the program is static and must not call libc's resolver.
@@ -7,6 +7,7 @@ mod client;
 mod report;
 mod serve;
 mod target;
+mod webhook;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -25,6 +26,8 @@ struct Args {
 enum Command {
     /// Serve HTTP and WebSocket echo on one port and TCP echo on another, until SIGTERM.
     Serve(serve::Args),
+    /// Be an admission webhook of somebody else: add a container with a probe to every pod.
+    Webhook(webhook::Args),
     /// Send requests one after the other and report how they went.
     Get(client::http::GetArgs),
     /// Send requests for some time and report how they went.
@@ -59,6 +62,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 async fn perform(command: Command) -> anyhow::Result<ExitCode> {
     let report = match command {
         Command::Serve(args) => return serve::run(&args).await.map(|()| ExitCode::SUCCESS),
+        Command::Webhook(args) => return webhook::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Get(args) => client::http::get(&args).await?,
         Command::Load(args) => client::http::load(&args).await?,
         Command::Websocket(args) => client::websocket::run(&args).await?,

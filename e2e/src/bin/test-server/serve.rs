@@ -72,12 +72,12 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// A line of the log.
-fn say(line: fmt::Arguments<'_>) {
+pub(crate) fn say(line: fmt::Arguments<'_>) {
     // Nobody reading it is no reason to stop serving.
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+pub(crate) async fn listen(port: u16) -> anyhow::Result<TcpListener> {
     // The unspecified IPv6 address takes IPv4 as well; a kernel without IPv6 has only the other.
     match TcpListener::bind(("::", port)).await {
         Ok(listener) => Ok(listener),
@@ -88,7 +88,7 @@ async fn listen(port: u16) -> anyhow::Result<TcpListener> {
 }
 
 /// The next connection. Dropping the future loses none.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
