@@ -129,7 +129,7 @@ that cannot reach their control plane, so it is refused here.
 {{- define "minimesh.values" -}}
 {{- $global := omit .Values.global "priorityClassName" "defaultPodDisruptionBudget" "networkPolicy" "operatorManageWebhooks" }}
 {{- $global = merge (dict "tag" (include "minimesh.tag" .) "istioNamespace" (include "minimesh.namespace" .)) $global }}
-{{- $webhook := pick .Values.sidecarInjectorWebhook "enableNamespacesByDefault" "reinvocationPolicy" "rewriteAppHTTPProbe" }}
+{{- $webhook := pick .Values.sidecarInjectorWebhook "enableNamespacesByDefault" "reinvocationPolicy" "rewriteAppHTTPProbe" "refuseCaptureBypass" }}
 {{- /* The injector has its environment already; `minimesh kube-inject` reads the switches in it from here. */}}
 {{- $pilot := pick .Values.pilot "env" "cni" "crlConfigMapName" }}
 {{- dict "global" $global "sidecarInjectorWebhook" $webhook "revision" (include "minimesh.revision" .) "pilot" $pilot "gateways" .Values.gateways | toYaml }}

@@ -3,7 +3,12 @@
 //! Returned by `inject`; the webhook denies the pod with it, the command line prints it and stops.
 //! Each message names the field, annotation or template, and says what to do where that is not obvious.
 
-use crate::{gotemplate::ExecError, merge, validate::InvalidAnnotation, yaml};
+use crate::{
+    bypass::CaptureBypass, gotemplate::ExecError, merge, validate::InvalidAnnotation, yaml,
+};
+
+/// Ways around the capture that a message lists.
+const MAX_WAYS: usize = 5;
 
 /// A pod that was to be injected and cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +57,15 @@ pub enum Error {
         value: Option<String>,
         /// Such as `spec.containers[0].args`; empty where the result is no part of a pod at all.
         at: String,
+    },
+    /// The pod could step around the capture, and the configuration refuses that.
+    #[error(
+        "{}; the mesh refuses pods that can step around the capture (values: sidecarInjectorWebhook.refuseCaptureBypass), so change that, or run the pod outside of the mesh",
+        ways(found)
+    )]
+    CaptureBypass {
+        /// All ways, those of the whole pod first.
+        found: Vec<CaptureBypass>,
     },
     /// A template fails for this pod.
     #[error("failed to render template {name:?}")]
@@ -126,6 +140,19 @@ fn its_value(value: Option<&str>) -> String {
     value
         .map(|value| format!(" by its value {value:?}"))
         .unwrap_or_default()
+}
+
+/// The first few, and how many more.
+fn ways(found: &[CaptureBypass]) -> String {
+    let shown: Vec<_> = found
+        .iter()
+        .take(MAX_WAYS)
+        .map(CaptureBypass::to_string)
+        .collect();
+    match found.len().saturating_sub(MAX_WAYS) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 fn list(annotations: &[InvalidAnnotation]) -> String {

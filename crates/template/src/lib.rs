@@ -24,6 +24,7 @@ pub mod selector;
 pub mod trial;
 pub mod yaml;
 
+mod bypass;
 mod config;
 mod error;
 mod inject;
@@ -45,6 +46,7 @@ mod validate;
 mod warning;
 
 pub use self::{
+    bypass::CaptureBypass,
     config::{Config, ConfigError, Sources, Text},
     decide::{Reason, Surprise, surprises},
     error::Error,

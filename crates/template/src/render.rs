@@ -14,7 +14,9 @@ use crate::{
     config::{Compiled, Format},
     error::Error,
     gotemplate::Observer,
-    pod, yaml,
+    pod,
+    validate::shortened,
+    yaml,
 };
 
 /// What the templates gave.
@@ -40,7 +42,7 @@ pub(crate) fn render(
             .templates
             .get(name)
             .ok_or_else(|| Error::UnknownTemplate {
-                name: name.clone(),
+                name: shortened(name),
                 known: config.known_templates(),
             })?;
         let text = template

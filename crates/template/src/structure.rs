@@ -277,3 +277,6 @@ impl Path<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

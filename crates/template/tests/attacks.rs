@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, error::Error as _, fs, path::Path, sync::LazyLock};
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use template::{
     Config, Error, Namespace, NativeSidecars, Options, Outcome, Request, Sources, Text, inject,
@@ -206,12 +207,17 @@ fn chain(error: &Error) -> String {
     text
 }
 
-/// Either the same structure as the harmless pod has, or a refusal that says where.
+/// The shape of a harmless pod.
 #[track_caller]
-fn check(name: &str, config: &Config, attack: &Value, harmless: &Value, place: &str) {
-    let expected = run(config, harmless).expect("the harmless pod can be injected");
+fn expected(config: &Config, harmless: &Value) -> Value {
+    shape(&run(config, harmless).expect("the harmless pod can be injected"))
+}
+
+/// Either the structure that the harmless pod has, or a refusal that says where.
+#[track_caller]
+fn check(name: &str, config: &Config, attack: &Value, expected: &Value, place: &str) {
     match run(config, attack) {
-        Ok(pod) => assert_eq!(shape(&pod), shape(&expected), "{name}"),
+        Ok(pod) => assert_eq!(shape(&pod), *expected, "{name}"),
         Err(error) => {
             let message = chain(&error);
             assert!(message.contains(place), "{name}: {message}");
@@ -225,15 +231,10 @@ fn check(name: &str, config: &Config, attack: &Value, harmless: &Value, place: &
 fn a_pasted_annotation_is_one_scalar_or_refused() {
     let key = "example.com/a";
     for (name, config) in NAIVE.iter() {
+        let expected = expected(config, &annotated(key, "x"));
         for text in TEXTS {
             let name = format!("{text:?} {name}");
-            check(
-                &name,
-                config,
-                &annotated(key, text),
-                &annotated(key, "x"),
-                key,
-            );
+            check(&name, config, &annotated(key, text), &expected, key);
         }
     }
 }
@@ -274,19 +275,14 @@ const ANNOTATIONS: &[(&str, &str)] = &[
 #[test]
 fn an_annotation_that_the_shipped_template_reads_is_one_scalar_or_refused() {
     for (key, fits) in ANNOTATIONS {
+        let expected = expected(&SHIPPED, &annotated(key, fits));
         for text in TEXTS {
             // Blank lists are lists, and then there is no argument for them.
             if text.trim().is_empty() {
                 continue;
             }
             let name = format!("{text:?} in {key}");
-            check(
-                &name,
-                &SHIPPED,
-                &annotated(key, text),
-                &annotated(key, fits),
-                key,
-            );
+            check(&name, &SHIPPED, &annotated(key, text), &expected, key);
         }
     }
 }
@@ -310,15 +306,375 @@ fn worded(label: &str, text: &str) -> Value {
 #[test]
 fn names_labels_owners_and_ports_are_scalars_in_the_shipped_pod() {
     for label in ["app", "service.istio.io/workload-name"] {
+        let expected = expected(&SHIPPED, &worded(label, "x"));
         for text in TEXTS {
             let name = format!("{text:?} in {label}");
+            check(&name, &SHIPPED, &worded(label, text), &expected, "label");
+        }
+    }
+}
+
+/// A template that pastes names, labels, owners and metadata of the proxy without care, as older templates do.
+static CARELESS: LazyLock<Config> = LazyLock::new(|| {
+    config(
+        "metadata:
+  labels:
+    a: {{ index .ObjectMeta.Labels `app` }}
+  annotations: {
+    b: \"{{ (index .Spec.Containers 0).Name }}\",
+  }
+spec:
+  containers:
+  - name: istio-proxy
+    image: agent
+    args:
+    - --owner={{ .DeploymentMeta.Name }}
+    - --kind={{ toLower .TypeMeta.Kind }}
+    - --account={{ .Spec.ServiceAccountName }}
+    env:
+    - name: PORTS
+      value: '{{ range .Spec.Containers }}{{ range .Ports }}{{ structToJSON . }}{{ end }}{{ end }}'
+    {{- range $key, $value := .ProxyConfig.ProxyMetadata }}
+    - name: {{ $key }}
+      value: \"{{ $value }}.\"
+    {{- end }}
+    volumeMounts:
+    {{- range $name, $mount := fromJSON (index .ObjectMeta.Annotations `sidecar.istio.io/userVolumeMount` | default `{}`) }}
+    - name: \"{{ $name }}\"
+      {{ toYaml $mount | indent 6 }}
+    {{- end }}
+    ports:
+    {{- range split `,` (index .ObjectMeta.Annotations `example.com/ports` | default `1`) }}
+    - containerPort: {{ . }}
+    {{- end }}",
+    )
+});
+
+/// A pod with `text` in one field and something harmless in the others.
+fn with(pointer: &str, text: &str) -> Value {
+    let mut pod = json!({
+        "metadata": {
+            "generateName": "web-",
+            "labels": {"app": "web"},
+            "annotations": {},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "controller": true}],
+        },
+        "spec": {"serviceAccountName": "web", "containers": [{"name": "web", "image": "web", "ports": [{"name": "http", "containerPort": 80}]}]},
+    });
+    *pod.pointer_mut(pointer).expect("a field of the pod") = Value::from(text);
+    pod
+}
+
+#[test]
+fn names_labels_owners_and_ports_are_scalars_in_a_careless_template_or_refused() {
+    for (pointer, place) in [
+        ("/metadata/labels/app", "label app"),
+        ("/spec/containers/0/name", "field spec.containers[0].name"),
+        (
+            "/spec/containers/0/ports/0/name",
+            "field spec.containers[0].ports[0].name",
+        ),
+        ("/spec/serviceAccountName", "field spec.serviceAccountName"),
+        (
+            "/metadata/ownerReferences/0/name",
+            "field metadata.ownerReferences[0].name",
+        ),
+        (
+            "/metadata/ownerReferences/0/kind",
+            "field metadata.ownerReferences[0].kind",
+        ),
+    ] {
+        let expected = expected(&CARELESS, &with(pointer, "x"));
+        for text in TEXTS {
+            // YAML takes it for a boolean, which no label is.
+            if *text != "true" {
+                let name = format!("{text:?} in {pointer}");
+                check(&name, &CARELESS, &with(pointer, text), &expected, place);
+            }
+        }
+    }
+}
+
+#[test]
+fn proxy_metadata_is_variables_and_their_values() {
+    let key = "proxy.istio.io/config";
+    let metadata = |name: &str, value: &str| json!({"proxyMetadata": {name: value}}).to_string();
+    for config in [&*CARELESS, &*SHIPPED] {
+        let expected = expected(config, &annotated(key, &metadata("A", "x")));
+        for text in TEXTS {
             check(
-                &name,
-                &SHIPPED,
-                &worded(label, text),
-                &worded(label, "x"),
-                "label",
+                &format!("value {text:?}"),
+                config,
+                &annotated(key, &metadata("A", text)),
+                &expected,
+                key,
             );
+            check(
+                &format!("name {text:?}"),
+                config,
+                &annotated(key, &metadata(text, "x")),
+                &expected,
+                key,
+            );
+        }
+    }
+}
+
+#[test]
+fn a_proxy_config_that_tries_the_reader_is_refused_in_a_short_message() {
+    let nested = |depth: usize| format!("{}{}", "{a: ".repeat(depth), "}".repeat(depth));
+    for text in [
+        "concurrency: 1\nconcurrency: 2".to_owned(),
+        "concurrency: 99999999999999999999999".to_owned(),
+        "statusPort: 1e9".to_owned(),
+        "a: &a [x]\nproxyMetadata: *a".to_owned(),
+        "proxyMetadata: {A: 1}".to_owned(),
+        "--- {}\n--- {}".to_owned(),
+        format!("concurrency: {}", "9".repeat(100_000)),
+        format!("{}: 1\n{0}: 2", "a".repeat(100_000)),
+        nested(100_000),
+    ] {
+        let error =
+            run(&SHIPPED, &annotated("proxy.istio.io/config", &text)).expect_err("it is refused");
+        let message = chain(&error);
+        assert!(
+            message.contains("proxy.istio.io/config") && message.len() < 1000,
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn lists_and_json_that_templates_take_apart_on_purpose_are_theirs() {
+    let mounts = json!({"data": {"mountPath": "/a: b\n- c"}, "more": {"mountPath": "/x", "subPath": "\"'#{{"}}).to_string();
+    let mut pod = annotated("sidecar.istio.io/userVolumeMount", &mounts);
+    pod["metadata"]["annotations"]["example.com/ports"] = json!("80,443,8080");
+    pod["metadata"]["labels"] = json!({"app": "web"});
+    let injected = run(&CARELESS, &pod).expect("nothing in it is wrong");
+    let sidecar = injected["spec"]["containers"]
+        .as_array()
+        .and_then(|containers| containers.last())
+        .expect("a sidecar");
+    assert_eq!(
+        sidecar["volumeMounts"],
+        json!([{"name": "data", "mountPath": "/a: b\n- c"}, {"name": "more", "mountPath": "/x", "subPath": "\"'#{{"}])
+    );
+    assert_eq!(
+        sidecar["ports"],
+        json!([{"containerPort": 80}, {"containerPort": 443}, {"containerPort": 8080}])
+    );
+    for evil in [
+        "{\"data\": {\"$patch\": \"delete\"}}",
+        "{\"a\\\"\\n    - name: b\": {}}",
+        "{\"data\": {\"name\": \"b\"}}",
+    ] {
+        let error = run(
+            &CARELESS,
+            &annotated("sidecar.istio.io/userVolumeMount", evil),
+        );
+        assert!(error.is_err(), "{evil}");
+    }
+}
+
+fn names(pod: &Value) -> Vec<&str> {
+    let lists = ["initContainers", "containers"].map(|list| pod["spec"][list].as_array());
+    lists
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|container| container["name"].as_str())
+        .collect()
+}
+
+#[test]
+fn a_forged_record_neither_adds_nor_removes_nor_hides_a_container() {
+    let plain = run(&SHIPPED, &annotated("example.com/a", "x")).expect("a plain pod");
+    for (key, record) in [
+        (
+            "proxy.istio.io/overrides",
+            json!({"containers": [{"name": "evil", "image": "evil", "securityContext": {"privileged": true}}]}),
+        ),
+        (
+            "proxy.istio.io/overrides",
+            json!({"containers": [{"name": "web", "image": "evil"}], "positions": {"web": {"init": true, "index": 99}}}),
+        ),
+        (
+            "sidecar.istio.io/status",
+            json!({"containers": ["web"], "initContainers": ["web"], "volumes": ["x"]}),
+        ),
+        (
+            "sidecar.istio.io/status",
+            json!({"containers": ["istio-proxy", "istio-init"], "annotations": {"a": "b: c"}, "labels": {"app": "\n- x"}}),
+        ),
+        (
+            "sidecar.istio.io/status",
+            json!({"initContainers": null, "revision": "x\n- y"}),
+        ),
+        ("sidecar.istio.io/status", json!(["x"])),
+    ] {
+        let record = record.to_string();
+        let injected = run(&SHIPPED, &annotated(key, &record)).expect(&record);
+        assert_eq!(names(&injected), names(&plain), "{record}");
+        assert_eq!(
+            injected["spec"]["containers"][0]["image"], "web",
+            "{record}"
+        );
+    }
+    let hidden = json!({"annotations": {"sidecar.istio.io/logLevel": "x\n- y"}}).to_string();
+    let error =
+        run(&SHIPPED, &annotated("sidecar.istio.io/status", &hidden)).expect_err("it is refused");
+    assert!(
+        error.to_string().contains("sidecar.istio.io/logLevel"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_record_for_istio_init_gives_what_the_pod_could_say_openly_and_no_more() {
+    let own =
+        json!({"name": "istio-init", "resources": {}, "securityContext": {"privileged": true}});
+    let recorded = annotated(
+        "proxy.istio.io/overrides",
+        &json!({"initContainers": [own]}).to_string(),
+    );
+    let mut open = annotated("example.com/a", "x");
+    open["spec"]["initContainers"] = json!([own]);
+    let [recorded, open] = [recorded, open].map(|pod| run(&SHIPPED, &pod).expect("an override"));
+    assert_eq!(
+        recorded["spec"]["initContainers"],
+        open["spec"]["initContainers"]
+    );
+}
+
+#[test]
+fn odd_names_of_templates_are_refused_in_a_short_message() {
+    for text in TEXTS.iter().filter(|text| !text.is_empty()) {
+        let error = run(&SHIPPED, &annotated("inject.istio.io/templates", text))
+            .expect_err("there is no such template");
+        let message = error.to_string();
+        assert!(
+            message.contains("inject.istio.io/templates") && !message.contains(char::is_control),
+            "{message:?}"
+        );
+    }
+    let long = "x".repeat(1 << 20);
+    let error = run(&SHIPPED, &annotated("inject.istio.io/templates", &long))
+        .expect_err("there is no such template");
+    assert!(error.to_string().len() < 1000);
+}
+
+#[test]
+fn very_long_values_are_data_or_refused_in_a_short_message() {
+    let key = "example.com/a";
+    for text in [
+        "x".repeat(1 << 20),
+        "x\n".repeat(1 << 16),
+        "- ".repeat(1 << 16),
+        "[".repeat(1 << 16),
+        "&a ".repeat(1 << 14),
+    ] {
+        for (name, config) in NAIVE.iter().take(3) {
+            let expected = expected(config, &annotated(key, "x"));
+            check(name, config, &annotated(key, &text), &expected, key);
+        }
+    }
+}
+
+fn refusing() -> Config {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/minimesh");
+    let read = |file: &str| fs::read_to_string(chart.join(file)).expect("the chart ships it");
+    let values = read("values.yaml");
+    let refusing = values.replace("refuseCaptureBypass: false", "refuseCaptureBypass: true");
+    assert_ne!(values, refusing, "the option is off as shipped");
+    load(&read("files/config"), &refusing, &read("files/mesh"))
+}
+
+/// Pods that can step around the capture, and what a refusal says of each; their forged record hides their containers.
+fn ways_around() -> Vec<(Value, [&'static str; 2])> {
+    let spec = |spec: Value| {
+        let mut pod = annotated(
+            "sidecar.istio.io/status",
+            "{\"containers\":[\"web\",\"setup\"]}",
+        );
+        let fields = spec.as_object().expect("fields").clone();
+        pod["spec"].as_object_mut().expect("a spec").extend(fields);
+        pod
+    };
+    let web = |context: Value| {
+        spec(json!({"containers": [{"name": "web", "image": "web", "securityContext": context}]}))
+    };
+    let setup = json!({"name": "setup", "image": "x", "securityContext": {"runAsUser": 1337}});
+    vec![
+        (
+            web(json!({"runAsUser": 1337})),
+            ["\"web\"", "securityContext.runAsUser"],
+        ),
+        (
+            web(json!({"runAsGroup": 1337})),
+            ["\"web\"", "securityContext.runAsGroup"],
+        ),
+        (
+            web(json!({"privileged": true})),
+            ["\"web\"", "securityContext.privileged"],
+        ),
+        (
+            web(json!({"capabilities": {"add": ["NET_ADMIN"]}})),
+            ["\"web\"", "NET_ADMIN"],
+        ),
+        (
+            web(json!({"capabilities": {"add": ["cap_net_raw"]}})),
+            ["\"web\"", "cap_net_raw"],
+        ),
+        (
+            spec(json!({"initContainers": [setup]})),
+            ["\"setup\"", "runAsUser"],
+        ),
+        (
+            spec(json!({"securityContext": {"runAsUser": 1337}})),
+            ["\"web\"", "spec.securityContext.runAsUser"],
+        ),
+        (
+            spec(json!({"hostPID": true})),
+            ["spec.hostPID", "refuseCaptureBypass"],
+        ),
+        (
+            spec(json!({"hostIPC": true})),
+            ["spec.hostIPC", "refuseCaptureBypass"],
+        ),
+    ]
+}
+
+#[test]
+fn a_pod_that_can_step_around_the_capture_is_refused_where_the_configuration_says_so() {
+    let config = refusing();
+    run(&config, &annotated("example.com/a", "x")).expect("an ordinary pod is injected");
+    for (pod, parts) in ways_around() {
+        let error = run(&config, &pod).expect_err("it is refused");
+        assert!(matches!(error, Error::CaptureBypass { .. }), "{error}");
+        let message = error.to_string();
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        run(&SHIPPED, &pod).expect("as shipped it is injected, with a warning");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_changes_the_structure(
+        text in prop_oneof![any::<String>(), "[a-z\n\t \"':,#{}\\[\\]&*!|>%@`?~<\\\\-]{0,24}", "(x\n {0,8}(- )?(name|image): ?\"?[a-z]*){1,3}"],
+        paste in 0..PASTES.len(),
+    ) {
+        let key = "example.com/a";
+        let (_, config) = &NAIVE[paste];
+        let expected = expected(config, &annotated(key, "x"));
+        if let Ok(pod) = run(config, &annotated(key, &text)) {
+            prop_assert!(text.is_empty() || shape(&pod) == expected, "{} {:?}", paste, text);
+        }
+        let label = |text: &str| with("/metadata/labels/app", text);
+        let expected = run(&SHIPPED, &label("x")).expect("the harmless pod can be injected");
+        if let Ok(pod) = run(&SHIPPED, &label(&text)) {
+            prop_assert_eq!(shape(&pod), shape(&expected));
         }
     }
 }

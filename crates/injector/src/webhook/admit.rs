@@ -116,6 +116,7 @@ fn denial(error: &Error) -> Denial {
         Error::Shape { .. }
         | Error::Annotations { .. }
         | Error::Structure { .. }
+        | Error::CaptureBypass { .. }
         | Error::UnknownTemplate { .. }
         | Error::Overrides { .. }
         | Error::ScrapePort { .. } => Blame::Pod,

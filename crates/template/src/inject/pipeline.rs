@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 pub(crate) use self::any_pod::OWN_CONTAINERS;
 use super::Request;
 use crate::{
+    bypass,
     config::{Compiled, Config},
     error::Error,
     gotemplate::Observer,
@@ -121,6 +122,7 @@ impl<'a> Injection<'a> {
         }
         overrides::align_users(&mut merged, &saved, self.is_tproxy());
         overrides::tidy(&mut merged, &template_pod);
+        self.check_bypass(&merged, &template_pod)?;
         self.adjust(&mut merged, &earlier, rendered.rewrite_probes)?;
         let mut status = Status::new(
             &template_pod,
@@ -199,6 +201,30 @@ impl<'a> Injection<'a> {
         })
     }
 
+    /// Refuses a pod that can step around the capture, where the configuration says so.
+    fn check_bypass(&self, merged: &Value, template_pod: &Value) -> Result<(), Error> {
+        let wish = self
+            .config
+            .value_text(&["sidecarInjectorWebhook", "refuseCaptureBypass"]);
+        // What is no boolean was meant to be something, and refusing is the safe reading.
+        if wish.is_empty() || validate::boolean(&wish) == Some(false) {
+            return Ok(());
+        }
+        let found = bypass::find(merged, template_pod, self.proxy_ids());
+        if found.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::CaptureBypass { found })
+        }
+    }
+
+    fn proxy_ids(&self) -> (i64, i64) {
+        match self.options.platform {
+            Platform::OpenShift => openshift::proxy_ids(self.request.namespace.object.as_ref()),
+            Platform::Kubernetes => openshift::proxy_ids(None),
+        }
+    }
+
     fn context<'c>(
         &'c self,
         input: &'c Value,
@@ -206,10 +232,6 @@ impl<'a> Injection<'a> {
         owner: &Owner,
         proxy_config: &'c Value,
     ) -> Context<'c> {
-        let ids = match self.options.platform {
-            Platform::OpenShift => openshift::proxy_ids(self.request.namespace.object.as_ref()),
-            Platform::Kubernetes => openshift::proxy_ids(None),
-        };
         Context::new(
             self.config,
             self.options,
@@ -217,7 +239,7 @@ impl<'a> Injection<'a> {
             namespace,
             owner,
             proxy_config,
-            ids,
+            self.proxy_ids(),
         )
     }
 

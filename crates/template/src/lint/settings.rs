@@ -34,6 +34,7 @@ const READ_ELSEWHERE: &[&[&str]] = &[
     &["sidecarInjectorWebhook", "injectionURL"],
     &["sidecarInjectorWebhook", "neverInjectSelector"],
     &["sidecarInjectorWebhook", "reinvocationPolicy"],
+    &["sidecarInjectorWebhook", "refuseCaptureBypass"],
     &["sidecarInjectorWebhook", "rewriteAppHTTPProbe"],
     &["sidecarInjectorWebhook", "templates"],
 ];
