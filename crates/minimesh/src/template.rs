@@ -5,6 +5,7 @@
 
 mod lint;
 mod plan;
+mod policy;
 
 use std::process::ExitCode;
 
@@ -18,5 +19,6 @@ pub fn run(args: &TemplateArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         TemplateCommand::Lint(args) => lint::run(args),
         TemplateCommand::Plan(args) => plan::run(args),
+        TemplateCommand::Policy(args) => policy::run(args).map(|()| ExitCode::SUCCESS),
     }
 }

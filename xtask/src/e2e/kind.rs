@@ -119,6 +119,9 @@ impl Shape {
             "kind": "Cluster",
             "apiVersion": "kind.x-k8s.io/v1alpha4",
             "networking": { "ipFamily": self.ip_family.to_string() },
+            // For injection by policy; a cluster without policies behaves as if they were off.
+            "featureGates": { "MutatingAdmissionPolicy": true },
+            "runtimeConfig": { "admissionregistration.k8s.io/v1beta1": "true" },
             "nodes": nodes,
         })
     }
