@@ -12,6 +12,7 @@ mod chart;
 mod demo;
 mod docker;
 mod e2e;
+mod fuzz;
 mod images;
 mod lab;
 mod manifest;
@@ -51,6 +52,8 @@ enum Command {
     E2e(e2e::Args),
     /// Measure what the programs cost: requests through two sidecars, reviews by the injector.
     Bench(bench::Args),
+    /// Run the fuzz targets, a minute each: reviews, templates, merges, YAML and URL paths.
+    Fuzz(fuzz::Args),
     /// Check the rules of the tree that no compiler holds.
     Tidy,
     /// Serve a page over HTTP in place of nginx.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Setup => e2e::setup::install(None),
         Command::E2e(args) => e2e::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Tidy => tidy::run(),
         Command::Serve(args) => stand_in::serve(&args),
         Command::Get(args) => stand_in::get(&args),

@@ -127,7 +127,7 @@ fn dependency_names(args: &[&str]) -> anyhow::Result<BTreeSet<String>> {
 fn check_sources(findings: &mut Vec<String>) -> anyhow::Result<()> {
     let root = project::root();
     let mut files = Vec::new();
-    for folder in ["crates", "e2e", "xtask"] {
+    for folder in ["crates", "e2e", "fuzz", "xtask"] {
         rust_files(&root.join(folder), &mut files)?;
     }
     for file in files {
