@@ -4,6 +4,7 @@
 //! Branches that the values rule out are walked as well, for what they read, and nothing in them is a problem. What is reported
 //! fails whenever it is reached; what is [`Problem::is_certain`] is reached for every pod.
 
+mod call;
 mod eval;
 mod known;
 

@@ -4,6 +4,8 @@
 //! The steps and their order are Istio's (`pkg/kube/inject`), but injecting an injected pod changes nothing.
 
 mod any_pod;
+mod earlier;
+mod environment;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -11,6 +13,7 @@ use contract::{annotations, env, labels, pod::PROXY_CONTAINER};
 use serde_json::{Map, Value};
 
 pub(crate) use self::any_pod::OWN_CONTAINERS;
+use self::{earlier::Earlier, environment::environment};
 use super::Request;
 use crate::{
     bypass,
@@ -341,29 +344,6 @@ impl<'a> Injection<'a> {
     }
 }
 
-/// What an earlier injection told the sidecar, which may be merged away with it.
-struct Earlier {
-    scrape: Option<String>,
-    probers: Option<String>,
-}
-
-// === impl Earlier ===
-
-impl Earlier {
-    fn of(pod: &Value, status: Option<&Status>) -> Self {
-        let sidecar = status.and_then(|_| pod::find(pod, PROXY_CONTAINER));
-        let variable = |name: &str| {
-            sidecar
-                .and_then(|sidecar| pod::variable(sidecar, name))
-                .map(str::to_owned)
-        };
-        Self {
-            scrape: variable(env::PROMETHEUS_ANNOTATIONS),
-            probers: variable(env::KUBE_APP_PROBERS),
-        }
-    }
-}
-
 fn check_annotations(pod: &Value) -> Result<(), Error> {
     let annotations = validate::annotations(pod);
     if annotations.is_empty() {
@@ -386,32 +366,4 @@ fn status_port(pod: &Value, proxy_config: &Value) -> u16 {
     annotated
         .or_else(configured)
         .unwrap_or(contract::ports::STATUS)
-}
-
-/// Variables that are set from outside of the template: cluster and network by values, then by the URL, and the network by the pod's label.
-fn environment(config: &Compiled, request: &Request<'_>) -> BTreeMap<String, String> {
-    let mut environment = BTreeMap::new();
-    for (name, path) in [
-        (
-            env::META_CLUSTER_ID,
-            &["global", "multiCluster", "clusterName"][..],
-        ),
-        (env::META_NETWORK, &["global", "network"]),
-    ] {
-        let value = config.value_text(path);
-        if !value.is_empty() {
-            environment.insert(name.to_owned(), value);
-        }
-    }
-    let is_given = |(name, value): &(&String, &String)| {
-        !value.is_empty() || ![env::META_CLUSTER_ID, env::META_NETWORK].contains(&name.as_str())
-    };
-    let given = request.environment.iter().filter(is_given);
-    environment.extend(given.map(|(name, value)| (name.clone(), value.clone())));
-    if let Some(network) =
-        pod::label(request.pod, labels::NETWORK).filter(|network| !network.is_empty())
-    {
-        environment.insert(env::META_NETWORK.to_owned(), network.to_owned());
-    }
-    environment
 }
