@@ -34,7 +34,7 @@ static CONFIGS: LazyLock<[Config; 2]> = LazyLock::new(|| {
 });
 
 /// The bytes are a review: whatever they are, the answer is a whole review; and a pod that is injected is so once and for all.
-pub(crate) fn review(bytes: &[u8]) {
+pub fn review(bytes: &[u8]) {
     let answer = match review::decode(bytes) {
         Ok(admission) => {
             for config in CONFIGS.iter() {
@@ -82,7 +82,7 @@ fn injected_once(config: &Config, pod: &Json, namespace: &str) {
 }
 
 /// The bytes are a template's text: it is refused, fails, or gives a text of bounded length.
-pub(crate) fn template(bytes: &[u8]) {
+pub fn template(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
@@ -108,7 +108,7 @@ pub(crate) fn template(bytes: &[u8]) {
 }
 
 /// The bytes are two lines of JSON: one is laid over the other, or its directives are refused; nothing over anything is that.
-pub(crate) fn merge(bytes: &[u8]) {
+pub fn merge(bytes: &[u8]) {
     let mut lines = bytes.splitn(2, |byte| *byte == b'\n');
     let mut read = || -> Option<Json> { serde_json::from_slice(lines.next()?).ok() };
     let (Some(base), Some(patch)) = (read(), read()) else {
@@ -126,7 +126,7 @@ pub(crate) fn merge(bytes: &[u8]) {
 }
 
 /// The bytes are YAML: its documents are the whole text, and what is read is written so that it reads the same.
-pub(crate) fn yaml(bytes: &[u8]) {
+pub fn yaml(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
@@ -146,7 +146,7 @@ pub(crate) fn yaml(bytes: &[u8]) {
 }
 
 /// The bytes are a URL's path: variables have names.
-pub(crate) fn path(bytes: &[u8]) {
+pub fn path(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     if !failed.is_empty() {
         bail!(
-            "{} broke a promise; the input is named above, and `cargo fuzz fmt` or a test shows it",
+            "{} broke a promise; the input is named above, and a test that replays it shows what is wrong",
             failed.join(", ")
         );
     }

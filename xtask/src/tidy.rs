@@ -182,7 +182,8 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?
     {
         let path = entry?.path();
-        if path.is_dir() {
+        // `fuzz` is a workspace of its own, with a target folder of its own.
+        if path.is_dir() && !path.ends_with("target") {
             rust_files(&path, files)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use injector::webhook::review;
 
+#[expect(unreachable_pub, reason = "the fuzz targets reach them as a crate")]
 #[path = "../../../fuzz/src/bodies.rs"]
 mod bodies;
 
