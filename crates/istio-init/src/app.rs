@@ -20,7 +20,7 @@ use crate::{
     log::Level,
     nft,
     plan::Backend,
-    rules,
+    probe, rules,
 };
 
 /// Does what the process's arguments and environment ask for; returns the exit code.
@@ -76,6 +76,20 @@ fn work(config: &Config, log: LogOptions) -> Result<(), Error> {
     if log.verbose {
         log.format.write(Level::Info, &done);
     }
+    match (config.task, config.validation) {
+        (Task::Apply { .. } | Task::Nothing, Some(options)) => validate(config, options, log),
+        _ => Ok(()),
+    }
+}
+
+fn validate(config: &Config, options: probe::Options, log: LogOptions) -> Result<(), Error> {
+    let families = Namespace::open()?.families()?;
+    let backend = Backend::Nftables;
+    let plan = rules::plan(&config.capture, families, backend);
+    let shown = probe::validate(&plan, backend, &config.capture, options)?;
+    if log.verbose {
+        log.format.write(Level::Info, &shown.to_string());
+    }
     Ok(())
 }
 
@@ -95,7 +109,9 @@ fn report(error: &Error, log: LogOptions) {
                 log.format.write(Level::Error, &problem.to_string());
             }
         }
-        Error::Apply(_) | Error::Output { .. } => log.format.write(Level::Error, &error.chain()),
+        Error::Apply(_) | Error::Validation(_) | Error::Output { .. } => {
+            log.format.write(Level::Error, &error.chain())
+        }
     }
     // Outside Kubernetes there is no such file, and none is made.
     if let Ok(mut file) = OpenOptions::new()

@@ -9,13 +9,14 @@ mod check;
 mod flags;
 mod help;
 mod options;
+mod task;
 #[cfg(test)]
 mod tests;
 mod values;
 
 use std::{ffi::OsString, fmt};
 
-use crate::{accounts::Accounts, capture::Capture, log::Format, plan::Backend};
+use crate::{accounts::Accounts, capture::Capture, log::Format, plan::Backend, probe};
 
 pub use help::help;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub capture: Capture,
     /// What to do with it.
     pub task: Task,
+    /// How to probe afterwards, if that is wanted.
+    pub validation: Option<probe::Options>,
     /// What the user should know although it is not wrong.
     pub warnings: Vec<Warning>,
 }

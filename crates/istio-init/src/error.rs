@@ -7,7 +7,7 @@ use std::{error::Error as _, io};
 
 use contract::exit;
 
-use crate::{apply::ApplyError, args::UsageError};
+use crate::{apply::ApplyError, args::UsageError, probe::ValidationError};
 
 /// Why the program did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum Error {
     /// The rules are not in force.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// The rules do not do what they should.
+    #[error(transparent)]
+    Validation(#[from] ValidationError),
     /// The plan could not be printed.
     #[error("cannot write to standard output")]
     Output {
@@ -34,7 +37,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => exit::USAGE,
-            Self::Apply(ApplyError::Different) => exit::VALIDATION,
+            Self::Apply(ApplyError::Different) | Self::Validation(_) => exit::VALIDATION,
             Self::Apply(
                 ApplyError::Families { .. }
                 | ApplyError::Loopback { .. }

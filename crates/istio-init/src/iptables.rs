@@ -26,6 +26,18 @@ pub fn render(plan: &Plan) -> String {
     text
 }
 
+/// One rule without its chain, for messages: of a list only the first value and how many follow.
+pub fn rule_text(rule: &Rule) -> String {
+    let lines = lines(rule);
+    let first = lines.first().map_or("", |line| line.trim_end());
+    let chain = format!("-A {}", rule.chain.iptables_name());
+    let first = first.strip_prefix(&chain).unwrap_or(first).trim_start();
+    match lines.len() {
+        0 | 1 => first.to_owned(),
+        n_lines => format!("{first} (and {} more like it)", n_lines - 1),
+    }
+}
+
 fn family(plan: &Plan, family: Family) -> String {
     let mut text = String::new();
     for table in [Table::Mangle, Table::Nat] {

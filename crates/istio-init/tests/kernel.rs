@@ -7,6 +7,8 @@
 mod cases;
 #[path = "kernel/lab.rs"]
 mod lab;
+#[path = "kernel/validation.rs"]
+mod validation;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},

@@ -10,21 +10,20 @@ use contract::ids;
 use ipnet::IpNet;
 
 use super::{
-    Config, Problem, Task, Warning,
+    Config, Problem, Warning,
     options::{self as option, Spec},
     values::{self, Setting, Settings},
 };
 use crate::{
     accounts::Accounts,
     capture::{Capture, Destinations, Inbound, Interface, LOOPBACK_V4, OwnerGroups, PortRange},
-    plan::Backend,
 };
 
 /// Reads typed values and collects what is wrong.
-struct Checker<'a> {
-    settings: &'a Settings,
+pub(super) struct Checker<'a> {
+    pub(super) settings: &'a Settings,
     accounts: &'a dyn Accounts,
-    problems: &'a mut Vec<Problem>,
+    pub(super) problems: &'a mut Vec<Problem>,
     warnings: Vec<Warning>,
 }
 
@@ -50,9 +49,11 @@ pub(super) fn config(
     checker.without_effect();
     let capture = checker.capture();
     let task = checker.task();
+    let validation = checker.validation();
     Config {
         capture,
         task,
+        validation,
         warnings: checker.warnings,
     }
 }
@@ -190,41 +191,9 @@ impl Checker<'_> {
         }
     }
 
-    fn task(&mut self) -> Task {
-        let output = self.value(&option::OUTPUT, Backend::Nftables, |text| match text {
-            "nft" => Ok(Backend::Nftables),
-            "iptables" => Ok(Backend::Iptables),
-            _ => Err("nft or iptables".to_owned()),
-        });
-        let (dry_run, cleanup) = (
-            self.switch(&option::DRY_RUN),
-            self.switch(&option::CLEANUP_ONLY),
-        );
-        let (skip, force) = (
-            self.switch(&option::SKIP_RULE_APPLY),
-            self.switch(&option::FORCE_APPLY),
-        );
-        match (dry_run, cleanup) {
-            (true, true) if output == Backend::Iptables => {
-                let origin = self.settings.of(&option::OUTPUT).origin("iptables");
-                self.problems.push(Problem::Unsupported {
-                    origin,
-                    feature: "printing a cleanup for iptables, which is not the back end,",
-                });
-                Task::ShowCleanup
-            }
-            (true, true) => Task::ShowCleanup,
-            (true, false) => Task::ShowPlan(output),
-            (false, _) if skip => Task::Nothing,
-            (false, true) => Task::Cleanup,
-            (false, false) => Task::Apply { force },
-        }
-    }
-
     /// Refuses what is asked for and not there.
     fn unsupported(&mut self) {
-        let switches: [(&'static Spec, &'static str); 3] = [
-            (&option::RUN_VALIDATION, "probing the rules"),
+        let switches: [(&'static Spec, &'static str); 2] = [
             (&option::REDIRECT_DNS, "capture of DNS"),
             (&option::CNI_MODE, "work for a CNI plugin"),
         ];
@@ -278,8 +247,6 @@ impl Checker<'_> {
         for spec in [&option::HELP, &option::VERSION] {
             self.switch(spec);
         }
-        self.value(&option::IPTABLES_PROBE_PORT, NonZeroU16::MIN, values::port);
-        self.value(&option::PROBE_TIMEOUT, (), values::duration);
         for spec in [&option::TPROXY_MARK, &option::TPROXY_ROUTE_TABLE] {
             let positive = |text: &str| match values::number(text) {
                 Some(1..) => Ok(()),
@@ -292,7 +259,7 @@ impl Checker<'_> {
         });
     }
 
-    fn switch(&mut self, spec: &'static Spec) -> bool {
+    pub(super) fn switch(&mut self, spec: &'static Spec) -> bool {
         self.value(spec, false, values::boolean)
     }
 
@@ -329,7 +296,7 @@ impl Checker<'_> {
         })
     }
 
-    fn value<T>(
+    pub(super) fn value<T>(
         &mut self,
         spec: &'static Spec,
         fallback: T,

@@ -77,9 +77,9 @@ options! {
     SKIP_RULE_APPLY: "skip-rule-apply", None, ["SKIP_RULE_APPLY"], SWITCH, "false", "leave everything as it is: somebody else sets the rules";
     RECONCILE: "reconcile", None, ["RECONCILE"], SWITCH, "false", "accepted: rules that differ are always replaced, in one transaction";
     FORCE_APPLY: "force-apply", None, ["FORCE_APPLY"], SWITCH, "false", "replace the rules even if they are as they should be";
-    RUN_VALIDATION: "run-validation", None, ["RUN_VALIDATION"], SWITCH, "false", "refused";
-    IPTABLES_PROBE_PORT: "iptables-probe-port", None, ["IPTABLES_PROBE_PORT"], PORT, "15002", "port for --run-validation";
-    PROBE_TIMEOUT: "probe-timeout", None, ["PROBE_TIMEOUT"], Takes::Value("DURATION"), "5s", "deadline for --run-validation";
+    RUN_VALIDATION: "run-validation", None, ["RUN_VALIDATION"], SWITCH, "false", "afterwards make connections that show whether the rules are in force";
+    IPTABLES_PROBE_PORT: "iptables-probe-port", None, ["IPTABLES_PROBE_PORT"], PORT, "15002", "port of other hosts that --run-validation connects to";
+    PROBE_TIMEOUT: "probe-timeout", None, ["PROBE_TIMEOUT"], Takes::Value("DURATION"), "5s", "--run-validation gives up after this time";
     REDIRECT_DNS: "redirect-dns", None, ["REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"], SWITCH, "false", "refused";
     CAPTURE_ALL_DNS: "capture-all-dns", None, ["CAPTURE_ALL_DNS"], SWITCH, "false", "accepted without --redirect-dns, where it means nothing";
     TPROXY_MARK: "istio-inbound-tproxy-mark", Some('t'), ["ISTIO_INBOUND_TPROXY_MARK"], TEXT, "1337", "packet mark for TPROXY";

@@ -328,7 +328,6 @@ fn what_is_not_supported_is_refused_by_name() {
             &[("ISTIO_META_DNS_CAPTURE", "true")],
             "ISTIO_META_DNS_CAPTURE=\"true\" (flag --redirect-dns)",
         ),
-        (&["--run-validation"], &[], "--run-validation \"true\""),
         (&["--backend=iptables"], &[], "--backend \"iptables\""),
         (
             &["--force-iptables-binary=nft"],

@@ -3,7 +3,7 @@
 //! Called by the checks; pure. Each reader takes one text and gives a typed value, or says what it
 //! expected, so that the caller can put the flag's name in front.
 
-use std::{ffi::OsString, num::NonZeroU16};
+use std::{ffi::OsString, num::NonZeroU16, time::Duration};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -185,29 +185,38 @@ pub(super) fn loopback(text: &str) -> Result<Ipv4Net, String> {
 }
 
 /// Go's notation of a time span that is not negative: `5s`, `1m30s`, `0.5s`, `300ms`.
-pub(super) fn duration(text: &str) -> Result<(), String> {
-    const UNITS: [&str; 8] = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"];
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, f64); 8] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("µs", 1e-6),
+        ("μs", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
     let expected = || "a time span with a unit such as 5s or 500ms".to_owned();
     if text == "0" {
-        return Ok(());
+        return Ok(Duration::ZERO);
     }
+    let mut seconds = 0.0;
     let mut rest = text;
     while !rest.is_empty() {
         let after = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
         let amount = rest.strip_suffix(after).unwrap_or_default();
-        amount.parse::<f64>().map_err(|_| expected())?;
+        let amount = amount.parse::<f64>().map_err(|_| expected())?;
         let unit = after
             .split(|c: char| c.is_ascii_digit() || c == '.')
             .next()
             .unwrap_or_default();
-        if !UNITS.contains(&unit) {
-            return Err(expected());
-        }
+        let known = UNITS.iter().find(|(name, _)| *name == unit);
+        let (_, factor) = known.ok_or_else(expected)?;
+        seconds += amount * factor;
         rest = after.strip_prefix(unit).unwrap_or_default();
     }
     if text.is_empty() {
-        Err(expected())
-    } else {
-        Ok(())
+        return Err(expected());
     }
+    Duration::try_from_secs_f64(seconds).map_err(|_| expected())
 }

@@ -62,6 +62,28 @@ impl Ruleset {
     pub(crate) fn n_rules(&self) -> usize {
         self.chains.iter().map(|chain| chain.rules.len()).sum()
     }
+
+    /// The first chain of `self` that is another one in `other`, and the position of the first rule
+    /// in it that is; else the name of a set or chain that differs.
+    pub(crate) fn first_difference(&self, other: &Self) -> Option<(String, usize)> {
+        for chain in &self.chains {
+            let same = |known: &&Chain| known.name == chain.name && known.base == chain.base;
+            let Some(found) = other.chains.iter().find(same) else {
+                return Some((chain.name.clone(), 0));
+            };
+            if chain.rules != found.rules {
+                let pairs = chain.rules.iter().zip(&found.rules);
+                let n_equal = pairs.take_while(|(ours, theirs)| ours == theirs).count();
+                return Some((chain.name.clone(), n_equal));
+            }
+        }
+        let differs = |set: &&Set| !other.sets.contains(set);
+        let set = self.sets.iter().find(differs).map(|set| &set.name);
+        let is_new = |chain: &&Chain| !self.chains.iter().any(|known| known.name == chain.name);
+        let name = set.or_else(|| other.chains.iter().find(is_new).map(|chain| &chain.name));
+        let whole = || (self != other).then(|| (String::new(), 0));
+        name.map(|name| (name.clone(), usize::MAX)).or_else(whole)
+    }
 }
 
 impl PartialEq for Ruleset {
