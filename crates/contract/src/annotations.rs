@@ -1,6 +1,6 @@
 //! Annotations on pods: what authors may set and what injection writes.
 
-/// Written: what was injected, as JSON (init containers, containers, volumes, pull secrets, revision).
+/// Written: what was injected, as JSON (init containers, containers, volumes, pull secrets, revision). Read by the CNI plugin, see [`crate::cni`].
 pub const STATUS: &str = "sidecar.istio.io/status";
 /// Image of both containers, if it holds a `/`.
 pub const PROXY_IMAGE: &str = "sidecar.istio.io/proxyImage";
@@ -32,6 +32,12 @@ pub const EXCLUDE_INBOUND_PORTS: &str = "traffic.sidecar.istio.io/excludeInbound
 pub const INCLUDE_OUTBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeOutboundPorts";
 /// Outbound ports that are not captured.
 pub const EXCLUDE_OUTBOUND_PORTS: &str = "traffic.sidecar.istio.io/excludeOutboundPorts";
+/// Interfaces without any capture.
+pub const EXCLUDE_INTERFACES: &str = "traffic.sidecar.istio.io/excludeInterfaces";
+/// Interfaces of virtual machines, whose packets come in and are calls out.
+pub const REROUTE_VIRTUAL_INTERFACES: &str = "istio.io/reroute-virtual-interfaces";
+/// The older name of [`REROUTE_VIRTUAL_INTERFACES`].
+pub const KUBEVIRT_INTERFACES: &str = "traffic.sidecar.istio.io/kubevirtInterfaces";
 /// `REDIRECT`, `TPROXY` or `NONE`: how traffic is captured.
 pub const INTERCEPTION_MODE: &str = "sidecar.istio.io/interceptionMode";
 /// Written under the node's agent: networks that it attaches, a comma list of NAMESPACE/NAME.

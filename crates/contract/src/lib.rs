@@ -10,6 +10,7 @@
 
 pub mod annotations;
 pub mod chains;
+pub mod cni;
 pub mod control_plane;
 pub mod env;
 pub mod exit;

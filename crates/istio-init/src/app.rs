@@ -15,6 +15,7 @@ use crate::{
     accounts::SystemAccounts,
     apply::Namespace,
     args::{self, Config, Invocation, LogOptions, Task},
+    cni::{self, Role},
     error::Error,
     iptables,
     log::Level,
@@ -25,7 +26,14 @@ use crate::{
 
 /// Does what the process's arguments and environment ask for; returns the exit code.
 pub fn run() -> u8 {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut words = std::env::args_os();
+    let program = words.next();
+    let arguments: Vec<OsString> = words.collect();
+    match Role::of(program.as_deref(), &arguments) {
+        Some(Role::Plugin) => return cni::run(&variable, &mut io::stdin(), &mut io::stdout()),
+        Some(Role::Installer(arguments)) => return cni::install::run(arguments, &variable),
+        None => {}
+    }
     let (log, invocation) = args::parse(arguments, &variable, &SystemAccounts);
     let outcome = invocation
         .map_err(Error::from)

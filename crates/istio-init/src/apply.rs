@@ -121,6 +121,26 @@ impl Namespace {
         outcome
     }
 
+    /// Whether just this plan is in force; changes nothing.
+    ///
+    /// # Errors
+    /// What stood in the way of reading.
+    pub fn holds(&mut self, plan: &Plan) -> Result<bool, ApplyError> {
+        let wanted = lower(plan);
+        let mut kernel = NfTables::open()?;
+        let has_rules = holds_rules(&mut kernel, &wanted)?;
+        let has_addresses = self.addresses.are_on_loopback(&plan.loopback_addresses);
+        Ok(has_rules && has_addresses.map_err(|source| ApplyError::Families { source })?)
+    }
+
+    /// Reads the rules of the namespace that the process is in, and forgets them: whether that works is all there is to know.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub fn probe() -> Result<(), ApplyError> {
+        read(&mut NfTables::open()?).map(drop)
+    }
+
     /// Removes every trace.
     ///
     /// # Errors
@@ -237,14 +257,16 @@ fn read(kernel: &mut NfTables) -> Result<Option<(Generation, Option<Ruleset>)>, 
 }
 
 fn verify(kernel: &mut NfTables, wanted: &Ruleset) -> Result<(), ApplyError> {
+    match holds_rules(kernel, wanted)? {
+        true => Ok(()),
+        false => Err(ApplyError::Different),
+    }
+}
+
+fn holds_rules(kernel: &mut NfTables, wanted: &Ruleset) -> Result<bool, ApplyError> {
     for _ in 0..ATTEMPTS {
         if let Some((_, found)) = read(kernel)? {
-            let is_wanted = found.as_ref() == Some(wanted);
-            return if is_wanted {
-                Ok(())
-            } else {
-                Err(ApplyError::Different)
-            };
+            return Ok(found.as_ref() == Some(wanted));
         }
     }
     Err(ApplyError::Contended)

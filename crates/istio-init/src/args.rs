@@ -19,6 +19,7 @@ use std::{ffi::OsString, fmt};
 use crate::{accounts::Accounts, capture::Capture, log::Format, plan::Backend, probe};
 
 pub use help::help;
+pub(crate) use values::boolean;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

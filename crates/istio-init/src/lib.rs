@@ -14,6 +14,7 @@ pub mod app;
 pub mod apply;
 pub mod args;
 pub mod capture;
+pub mod cni;
 pub mod error;
 pub mod iptables;
 pub mod log;

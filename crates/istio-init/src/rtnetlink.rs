@@ -26,6 +26,8 @@ const FAMILY_V6: u8 = 10;
 /// The loopback interface is the first of every namespace (`LOOPBACK_IFINDEX` in the kernel).
 const LOOPBACK_INDEX: u32 = 1;
 
+/// Length of `struct ifaddrmsg`.
+const HEADER: usize = 8;
 /// Kinds of messages (`linux/rtnetlink.h`).
 const NEW_ADDRESS: u16 = 20;
 const DELETE_ADDRESS: u16 = 21;
@@ -75,6 +77,33 @@ impl Addresses {
         unless(outcome, Errno::EADDRNOTAVAIL)
     }
 
+    /// Whether the loopback interface has all of these addresses.
+    pub(crate) fn are_on_loopback(&mut self, networks: &[Ipv6Net]) -> Result<bool, NetlinkError> {
+        if networks.is_empty() {
+            return Ok(true);
+        }
+        let mut packet = Packet::default();
+        let request = packet.message(GET_ADDRESS, flags::DUMP, &header(FAMILY_V6, 0, 0), |_| {});
+        let mut missing: Vec<_> = networks
+            .iter()
+            .map(|network| network.addr().octets())
+            .collect();
+        self.socket.ask(&packet, request, |message| {
+            if message.kind == NEW_ADDRESS
+                && message.payload.get(4..8) == Some(&LOOPBACK_INDEX.to_ne_bytes())
+            {
+                for attribute in message.attributes(HEADER) {
+                    let attribute = attribute?;
+                    missing.retain(|address| {
+                        !(attribute.kind == IFA_ADDRESS && attribute.value == address)
+                    });
+                }
+            }
+            Ok(())
+        })?;
+        Ok(missing.is_empty())
+    }
+
     fn change(&mut self, kind: u16, extra: u16, network: Ipv6Net) -> Result<(), NetlinkError> {
         let mut packet = Packet::default();
         let header = header(FAMILY_V6, network.prefix_len(), LOOPBACK_INDEX);
@@ -88,7 +117,7 @@ impl Addresses {
 }
 
 /// `struct ifaddrmsg`: family, prefix length, flags, scope (all the world), index of the interface.
-fn header(family: u8, prefix_len: u8, index: u32) -> [u8; 8] {
+fn header(family: u8, prefix_len: u8, index: u32) -> [u8; HEADER] {
     let [i0, i1, i2, i3] = index.to_ne_bytes();
     [family, prefix_len, 0, 0, i0, i1, i2, i3]
 }

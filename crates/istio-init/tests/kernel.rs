@@ -5,6 +5,8 @@
 
 #[path = "shared/cases.rs"]
 mod cases;
+#[path = "kernel/cni.rs"]
+mod cni;
 #[path = "kernel/lab.rs"]
 mod lab;
 #[path = "kernel/validation.rs"]

@@ -10,7 +10,8 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd, AsRawFd},
-    process::{Child, Command, Output},
+    path::PathBuf,
+    process::{self, Child, Command, Output},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -80,10 +81,7 @@ impl Node {
     /// # Errors
     /// What the kernel refused.
     pub fn pod(&self) -> anyhow::Result<Pod> {
-        let id = GATEWAY_ID + 1 + self.n_pods.fetch_add(1, Ordering::Relaxed);
-        if id > 200 {
-            bail!("a node holds at most 200 pods");
-        }
+        let id = self.next_id()?;
         let namespace = Namespace::new().context("cannot make a pod's network namespace")?;
         let host_end = format!("veth{id}");
         self.namespace.enter(|| -> anyhow::Result<()> {
@@ -111,9 +109,30 @@ impl Node {
         })
     }
 
+    /// Adds a pod whose namespace is as the kernel made it: `lo` is down, and there is no `eth0` yet.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn bare_pod(&self) -> anyhow::Result<Pod> {
+        let id = self.next_id()?;
+        Ok(Pod {
+            namespace: Namespace::new().context("cannot make a pod's network namespace")?,
+            _node: Arc::clone(&self.namespace),
+            id,
+        })
+    }
+
     /// Runs `f` on a thread of its own on the node, where the kubelet would be.
     pub fn enter<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         self.namespace.enter(f)
+    }
+
+    fn next_id(&self) -> anyhow::Result<u8> {
+        let id = GATEWAY_ID + 1 + self.n_pods.fetch_add(1, Ordering::Relaxed);
+        if id > 200 {
+            bail!("a node holds at most 200 pods");
+        }
+        Ok(id)
     }
 }
 
@@ -133,6 +152,12 @@ impl Pod {
     /// Runs `f` on a thread of its own inside the pod; a panic in `f` goes on in the caller.
     pub fn enter<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         self.namespace.enter(f)
+    }
+
+    /// The pod's network namespace as a path, for a program that is to enter it; valid as long as this process and the pod.
+    pub fn namespace_path(&self) -> PathBuf {
+        let descriptor = self.namespace.file.as_raw_fd();
+        PathBuf::from(format!("/proc/{}/fd/{descriptor}", process::id()))
     }
 
     /// Starts a program inside the pod. User and group are the command's (`CommandExt::uid`), root by default.
