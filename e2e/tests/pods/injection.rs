@@ -166,7 +166,7 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 
 /// Compares what injection decides; the namespaces' names may differ where they occur.
 #[track_caller]
-fn assert_same_pod(left: &Value, right: &Value, namespaces: [&Namespace; 2]) {
+pub(super) fn assert_same_pod(left: &Value, right: &Value, namespaces: [&Namespace; 2]) {
     for part in ["initContainers", "containers", "volumes"] {
         let [left, right] = [left, right].map(|pod| normal(&pod["spec"][part], namespaces));
         if left != right {
