@@ -20,3 +20,24 @@ pub const ISTIO_IN_REDIRECT: &str = "ISTIO_IN_REDIRECT";
 pub const ISTIO_DROP: &str = "ISTIO_DROP";
 /// Base chain on the `prerouting` hook at the priority of iptables' mangle table.
 pub const PREROUTING_MANGLE: &str = "prerouting-mangle";
+/// Base chain on the `output` hook at the priority of iptables' mangle table.
+pub const OUTPUT_MANGLE: &str = "output-mangle";
+/// Base chain on the `prerouting` hook at the priority of iptables' raw table.
+pub const PREROUTING_RAW: &str = "prerouting-raw";
+/// Base chain on the `output` hook at the priority of iptables' raw table.
+pub const OUTPUT_RAW: &str = "output-raw";
+/// As [`ISTIO_INBOUND`] for TPROXY; in iptables it has the same name in another table.
+pub const ISTIO_INBOUND_MANGLE: &str = "ISTIO_INBOUND-mangle";
+/// Gives answers from DNS servers their connection tracking zone; `ISTIO_INBOUND` in iptables' raw table.
+pub const ISTIO_INBOUND_RAW: &str = "ISTIO_INBOUND-raw";
+/// Marks packets of connections that the proxy has, so that they reach it.
+pub const ISTIO_DIVERT: &str = "ISTIO_DIVERT";
+/// Hands new connections to the proxy with their destination unchanged.
+pub const ISTIO_TPROXY: &str = "ISTIO_TPROXY";
+/// Redirects questions to DNS servers.
+pub const ISTIO_OUTPUT_DNS: &str = "ISTIO_OUTPUT_DNS";
+/// Gives questions to DNS servers their connection tracking zone; `ISTIO_OUTPUT_DNS` in iptables' raw table.
+pub const ISTIO_OUTPUT_DNS_RAW: &str = "ISTIO_OUTPUT_DNS-raw";
+
+/// The other tables that Istio's own native backend makes, besides [`TABLE`]; `istio-init` removes them if asked.
+pub const ISTIO_NATIVE_TABLES: [&str; 2] = ["istio-proxy-mangle", "istio-proxy-raw"];

@@ -30,3 +30,5 @@ pub const DRAIN: &str = "/drain";
 
 /// Where Kubernetes reads a container's last words (`terminationMessagePath`); written by `istio-init`, shown by `kubectl describe pod`.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";
+/// The DNS servers of a container (resolv.conf(5)), read by `istio-init` to capture questions to them.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";

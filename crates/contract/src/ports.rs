@@ -17,6 +17,8 @@ pub const STATUS: u16 = 15020;
 pub const READINESS: u16 = 15021;
 /// The agent's DNS proxy, loopback only.
 pub const DNS: u16 = 15053;
+/// Where DNS servers answer (RFC 1035); `istio-init` redirects questions to it to [`DNS`].
+pub const DOMAIN: u16 = 53;
 /// The sidecar's own Prometheus metrics.
 pub const PROMETHEUS: u16 = 15090;
 

@@ -7,6 +7,8 @@ use std::{
     ffi::OsString,
     fs::OpenOptions,
     io::{self, Write as _},
+    net::IpAddr,
+    path::Path,
 };
 
 use contract::{exit, paths};
@@ -14,14 +16,15 @@ use contract::{exit, paths};
 use crate::{
     accounts::SystemAccounts,
     apply::Namespace,
-    args::{self, Config, Invocation, LogOptions, Task},
+    args::{self, Config, Invocation, LogOptions, Task, Warning},
+    capture::{Capture, Dns},
     cni::{self, Role},
     error::Error,
     iptables,
     log::Level,
     nft,
-    plan::Backend,
-    probe, rules,
+    plan::{Backend, Families, Plan},
+    probe, resolver, rules,
 };
 
 /// Does what the process's arguments and environment ask for; returns the exit code.
@@ -40,7 +43,7 @@ pub fn run() -> u8 {
         .and_then(|invocation| match invocation {
             Invocation::Help => print(&args::help()),
             Invocation::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
-            Invocation::Run(config) => work(&config, log),
+            Invocation::Run(config) => work(*config, log),
         });
     match outcome {
         Ok(()) => exit::OK,
@@ -59,24 +62,26 @@ fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-fn work(config: &Config, log: LogOptions) -> Result<(), Error> {
+fn work(mut config: Config, log: LogOptions) -> Result<(), Error> {
     for warning in &config.warnings {
         log.format.write(Level::Warn, &warning.to_string());
     }
     let done = match config.task {
         Task::Apply { force } => {
-            let mut namespace = Namespace::open()?;
-            let plan = rules::plan(&config.capture, namespace.families()?, Backend::Nftables);
+            let mut namespace = Namespace::open()?.with_leftovers(config.leftovers.clone());
+            let plan = plan(&mut config.capture, &mut namespace, Backend::Nftables, log)?;
             namespace.apply(&plan, force)?.to_string()
         }
-        Task::Cleanup => Namespace::open()?.remove()?.to_string(),
+        Task::Cleanup => {
+            let mut namespace = Namespace::open()?.with_leftovers(config.leftovers.clone());
+            namespace.remove()?.to_string()
+        }
         Task::Nothing => "rules left as they are, as --skip-rule-apply says".to_owned(),
-        Task::ShowCleanup => return print(&nft::render_cleanup()),
+        Task::ShowCleanup => return print(&nft::render_cleanup(config.leftovers.is_some())),
         Task::ShowPlan(backend) => {
-            let families = Namespace::open()?.families()?;
-            let plan = rules::plan(&config.capture, families, backend);
+            let plan = plan(&mut config.capture, &mut Namespace::open()?, backend, log)?;
             return print(&match backend {
-                Backend::Nftables => nft::render(&plan),
+                Backend::Nftables => nft::render(&plan, config.leftovers.is_some()),
                 Backend::Iptables => iptables::render(&plan),
             });
         }
@@ -85,18 +90,51 @@ fn work(config: &Config, log: LogOptions) -> Result<(), Error> {
         log.format.write(Level::Info, &done);
     }
     match (config.task, config.validation) {
-        (Task::Apply { .. } | Task::Nothing, Some(options)) => validate(config, options, log),
+        (Task::Apply { .. } | Task::Nothing, Some(options)) => {
+            validate(&mut config.capture, options, log)
+        }
         _ => Ok(()),
     }
 }
 
-fn validate(config: &Config, options: probe::Options, log: LogOptions) -> Result<(), Error> {
-    let families = Namespace::open()?.families()?;
+fn validate(capture: &mut Capture, options: probe::Options, log: LogOptions) -> Result<(), Error> {
     let backend = Backend::Nftables;
-    let plan = rules::plan(&config.capture, families, backend);
-    let shown = probe::validate(&plan, backend, &config.capture, options)?;
+    let plan = plan(capture, &mut Namespace::open()?, backend, log)?;
+    let shown = probe::validate(&plan, backend, capture, options)?;
     if log.verbose {
         log.format.write(Level::Info, &shown.to_string());
+    }
+    Ok(())
+}
+
+/// The plan for the namespace as it is now.
+fn plan(
+    capture: &mut Capture,
+    namespace: &mut Namespace,
+    backend: Backend,
+    log: LogOptions,
+) -> Result<Plan, Error> {
+    let families = namespace.families()?;
+    find_dns_servers(capture, families, log)?;
+    Ok(rules::plan(capture, families, backend))
+}
+
+/// Completes the capture with what the container's resolver is configured for.
+fn find_dns_servers(
+    capture: &mut Capture,
+    families: Families,
+    log: LogOptions,
+) -> Result<(), Error> {
+    let servers = match &mut capture.dns {
+        Dns::Servers(servers) if servers.is_empty() => servers,
+        Dns::Servers(_) | Dns::Off | Dns::All => return Ok(()),
+    };
+    let found = resolver::servers(Path::new(paths::RESOLV_CONF));
+    *servers = found.map_err(|source| Error::Resolver { source })?;
+    let is_reachable = |server: &IpAddr| server.is_ipv4() || families == Families::V4AndV6;
+    if !servers.iter().any(is_reachable) {
+        let warning = Warning::NoDnsServer;
+        log.format.write(Level::Warn, &warning.to_string());
     }
     Ok(())
 }
@@ -117,7 +155,7 @@ fn report(error: &Error, log: LogOptions) {
                 log.format.write(Level::Error, &problem.to_string());
             }
         }
-        Error::Apply(_) | Error::Validation(_) | Error::Output { .. } => {
+        Error::Apply(_) | Error::Validation(_) | Error::Resolver { .. } | Error::Output { .. } => {
             log.format.write(Level::Error, &error.chain())
         }
     }

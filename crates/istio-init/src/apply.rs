@@ -2,24 +2,38 @@
 //!
 //! Called by [`app`](crate::app). If the kernel already has what the plan wants, nothing is
 //! written; otherwise the whole table is replaced in one transaction, which fails if anybody
-//! changes rules in between, and then it all begins again. Success is said only after reading back.
+//! changes rules in between, and then it all begins again. Success is said only after reading back,
+//! and after a failure nothing of what was added is left.
+
+mod support;
 
 use std::fmt;
 
-use ipnet::Ipv6Net;
+use contract::chains;
 
 use crate::{
     netlink::NetlinkError,
     nfnetlink::{Generation, NfTables, RulesError, Ruleset, Transaction, lower},
-    plan::{Families, Plan},
-    rtnetlink::Addresses,
-    rules,
+    plan::{Families, MarkRoute, Plan},
 };
+
+pub use crate::rtnetlink::{Change, LocalRoute, RoutingRule};
+pub use support::Piece;
+use support::Support;
 
 /// The network namespace of the process.
 #[derive(Debug)]
 pub struct Namespace {
-    addresses: Addresses,
+    support: Support,
+    leftovers: Option<Leftovers>,
+}
+
+/// What an Istio init container may have left in the namespace, besides the table whose name is ours
+/// too: its other native tables, and any number of these routing rules and routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftovers {
+    /// The rules and routes.
+    pub mark_routes: Vec<MarkRoute>,
 }
 
 /// What was done.
@@ -37,6 +51,8 @@ pub enum Outcome {
     },
     /// There was just this one.
     Unchanged,
+    /// There was just this one, and something that it needs was missing or too much.
+    Repaired,
     /// It is gone.
     Removed,
     /// There was nothing to remove.
@@ -53,11 +69,25 @@ pub enum ApplyError {
         /// What went wrong.
         source: NetlinkError,
     },
-    /// The loopback interface could not be given its extra address, or be rid of it.
-    #[error(
-        "cannot change the addresses of the interface lo; is the sysctl net.ipv6.conf.lo.disable_ipv6 set?"
-    )]
+    /// The loopback interface is down and stays so.
+    #[error("cannot bring the interface lo up")]
     Loopback {
+        /// What went wrong.
+        source: NetlinkError,
+    },
+    /// The routing rules and routes of the namespace cannot be listed.
+    #[error("cannot list the routing rules and routes")]
+    Routing {
+        /// What went wrong.
+        source: NetlinkError,
+    },
+    /// Something that the rules need could not be added, or be removed where they need it no more.
+    #[error("cannot {change} {piece}; {}", piece.remedy())]
+    Support {
+        /// What was to be done.
+        change: Change,
+        /// With what.
+        piece: Piece,
         /// What went wrong.
         source: NetlinkError,
     },
@@ -91,10 +121,18 @@ impl Namespace {
     /// # Errors
     /// Where the kernel gives no socket.
     pub fn open() -> Result<Self, ApplyError> {
-        match Addresses::open() {
-            Ok(addresses) => Ok(Self { addresses }),
-            Err(source) => Err(ApplyError::Families { source }),
-        }
+        let support = Support::open()?;
+        Ok(Self {
+            support,
+            leftovers: None,
+        })
+    }
+
+    /// Has [`Namespace::apply`] and [`Namespace::remove`] remove these too.
+    #[must_use]
+    pub fn with_leftovers(mut self, leftovers: Option<Leftovers>) -> Self {
+        self.leftovers = leftovers;
+        self
     }
 
     /// The families that the namespace speaks.
@@ -102,23 +140,29 @@ impl Namespace {
     /// # Errors
     /// Where the kernel does not list its addresses.
     pub fn families(&mut self) -> Result<Families, ApplyError> {
-        let families = self.addresses.families();
-        families.map_err(|source| ApplyError::Families { source })
+        self.support.families()
     }
 
     /// Brings the plan into force, even if it is in force already with `force`.
     ///
     /// # Errors
     /// What stood in the way. Then either nothing was changed or, with [`ApplyError::Different`],
-    /// what the kernel has is not to be trusted.
+    /// what the kernel has is not to be trusted. Only where something of earlier flags cannot be
+    /// removed the plan is in force nevertheless.
     pub fn apply(&mut self, plan: &Plan, force: bool) -> Result<Outcome, ApplyError> {
-        let mut added = Vec::new();
-        let outcome = self.converge(plan, force, &mut added);
-        if outcome.is_err() {
-            // The first error is what the user must know, whatever comes of this.
-            let _ = self.remove_addresses(&added);
+        let outcome = self.converge(plan, force);
+        let outcome = outcome.inspect_err(|_| self.support.undo())?;
+        let mut pruned = self.support.prune(plan)?;
+        if let Some(leftovers) = &self.leftovers {
+            pruned |= self.support.remove_twins(&leftovers.mark_routes)?;
+            // A route of somebody else stood in the place of ours, which the kernel did not take then.
+            self.support.add(plan)?;
+            self.support.keep();
         }
-        outcome
+        Ok(match outcome {
+            Outcome::Unchanged if pruned => Outcome::Repaired,
+            other => other,
+        })
     }
 
     /// Whether just this plan is in force; changes nothing.
@@ -129,8 +173,7 @@ impl Namespace {
         let wanted = lower(plan);
         let mut kernel = NfTables::open()?;
         let has_rules = holds_rules(&mut kernel, &wanted)?;
-        let has_addresses = self.addresses.are_on_loopback(&plan.loopback_addresses);
-        Ok(has_rules && has_addresses.map_err(|source| ApplyError::Families { source })?)
+        Ok(has_rules && self.support.holds(plan)?)
     }
 
     /// Reads the rules of the namespace that the process is in, and forgets them: whether that works is all there is to know.
@@ -151,15 +194,18 @@ impl Namespace {
             let Some((generation, found)) = read(&mut kernel)? else {
                 continue;
             };
-            if found.is_some() {
-                match kernel.commit(&Transaction::remove(generation)) {
+            let doomed = self.doomed(&mut kernel, found.is_some())?;
+            if !doomed.is_empty() {
+                match kernel.commit(&Transaction::remove(generation, &doomed)) {
                     Err(RulesError::Stale) => continue,
                     other => other?,
                 }
             }
-            let families = self.families()?;
-            let had_address = self.remove_addresses(rules::loopback_addresses(families))?;
-            return Ok(match found.is_some() || had_address {
+            let mut had_support = self.support.remove()?;
+            if let Some(leftovers) = &self.leftovers {
+                had_support |= self.support.remove_twins(&leftovers.mark_routes)?;
+            }
+            return Ok(match !doomed.is_empty() || had_support {
                 true => Outcome::Removed,
                 false => Outcome::Absent,
             });
@@ -167,13 +213,7 @@ impl Namespace {
         Err(ApplyError::Contended)
     }
 
-    /// In `added` stand the addresses that are of no use as long as the rules are not in force.
-    fn converge(
-        &mut self,
-        plan: &Plan,
-        force: bool,
-        added: &mut Vec<Ipv6Net>,
-    ) -> Result<Outcome, ApplyError> {
+    fn converge(&mut self, plan: &Plan, force: bool) -> Result<Outcome, ApplyError> {
         let wanted = lower(plan);
         let n_rules = wanted.n_rules();
         let mut kernel = NfTables::open()?;
@@ -181,14 +221,18 @@ impl Namespace {
             let Some((generation, found)) = read(&mut kernel)? else {
                 continue;
             };
-            // Before the rules, because connections that they let pass use the address.
-            self.add_addresses(&plan.loopback_addresses, added)?;
-            if !force && found.as_ref() == Some(&wanted) {
-                return Ok(Outcome::Unchanged);
+            let doomed = self.doomed(&mut kernel, found.is_some())?;
+            self.support.add(plan)?;
+            let is_alone = doomed.iter().all(|table| *table == chains::TABLE);
+            if !force && is_alone && found.as_ref() == Some(&wanted) {
+                return Ok(match self.support.keep() {
+                    true => Outcome::Repaired,
+                    false => Outcome::Unchanged,
+                });
             }
-            let transaction = Transaction::install(generation, &wanted, found.is_some());
+            let transaction = Transaction::install(generation, &wanted, &doomed);
             match kernel.commit(&transaction) {
-                Ok(()) => added.clear(),
+                Ok(()) => _ = self.support.keep(),
                 Err(RulesError::Stale) => continue,
                 Err(error) => return Err(error.into()),
             }
@@ -201,32 +245,19 @@ impl Namespace {
         Err(ApplyError::Contended)
     }
 
-    /// Notes the addresses that were missing.
-    fn add_addresses(
-        &mut self,
-        networks: &[Ipv6Net],
-        added: &mut Vec<Ipv6Net>,
-    ) -> Result<(), ApplyError> {
-        for network in networks {
-            match self.addresses.add_to_loopback(*network) {
-                Ok(true) => added.push(*network),
-                Ok(false) => {}
-                Err(source) => return Err(ApplyError::Loopback { source }),
-            }
+    /// The tables that are there and have to go.
+    fn doomed(
+        &self,
+        kernel: &mut NfTables,
+        has_ours: bool,
+    ) -> Result<Vec<&'static str>, ApplyError> {
+        let mut doomed: Vec<_> = has_ours.then_some(chains::TABLE).into_iter().collect();
+        if self.leftovers.is_some() {
+            let there = kernel.tables()?;
+            let istios = chains::ISTIO_NATIVE_TABLES.into_iter();
+            doomed.extend(istios.filter(|table| there.iter().any(|name| name == table)));
         }
-        Ok(())
-    }
-
-    /// Tells whether any of them was there.
-    fn remove_addresses(&mut self, networks: &[Ipv6Net]) -> Result<bool, ApplyError> {
-        let mut removed = false;
-        for network in networks {
-            match self.addresses.remove_from_loopback(*network) {
-                Ok(was_there) => removed |= was_there,
-                Err(source) => return Err(ApplyError::Loopback { source }),
-            }
-        }
-        Ok(removed)
+        Ok(doomed)
     }
 }
 
@@ -241,6 +272,7 @@ impl fmt::Display for Outcome {
                 write!(f, "{n_rules} rules installed in the place of others")
             }
             Self::Unchanged => f.write_str("rules unchanged"),
+            Self::Repaired => f.write_str("rules unchanged, addresses or routes repaired"),
             Self::Removed => f.write_str("rules removed"),
             Self::Absent => f.write_str("no rules to remove"),
         }

@@ -16,7 +16,11 @@ mod values;
 
 use std::{ffi::OsString, fmt};
 
-use crate::{accounts::Accounts, capture::Capture, log::Format, plan::Backend, probe};
+use contract::paths;
+
+use crate::{
+    accounts::Accounts, apply::Leftovers, capture::Capture, log::Format, plan::Backend, probe,
+};
 
 pub use help::help;
 pub(crate) use values::boolean;
@@ -41,6 +45,8 @@ pub struct Config {
     pub task: Task,
     /// How to probe afterwards, if that is wanted.
     pub validation: Option<probe::Options>,
+    /// What of Istio's is to be removed at the same time.
+    pub leftovers: Option<Leftovers>,
     /// What the user should know although it is not wrong.
     pub warnings: Vec<Warning>,
 }
@@ -75,6 +81,9 @@ pub enum Warning {
         /// The flag that excludes it.
         excluded_by: &'static str,
     },
+    /// Questions to the container's DNS servers are to be captured, and it has none in any family
+    /// that the pod speaks.
+    NoDnsServer,
 }
 
 /// How the program speaks, read even where the rest of the command line is wrong.
@@ -182,6 +191,11 @@ impl fmt::Display for Warning {
             } => write!(
                 f,
                 "port {ports} is included by --{included_by} and excluded by --{excluded_by}; it is excluded"
+            ),
+            Self::NoDnsServer => write!(
+                f,
+                "--redirect-dns captures nothing because {} names no DNS server that the pod can reach; --capture-all-dns captures questions to any server",
+                paths::RESOLV_CONF
             ),
         }
     }

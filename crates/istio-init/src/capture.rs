@@ -3,7 +3,11 @@
 //! Made by [`args`](crate::args), read by [`rules`](crate::rules), which turns it into a plan.
 //! Whoever holds a [`Capture`] may rely on every value being one that the kernel accepts.
 
-use std::{fmt, num::NonZeroU16};
+use std::{
+    fmt,
+    net::IpAddr,
+    num::{NonZeroU16, NonZeroU32},
+};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -21,6 +25,8 @@ pub struct Capture {
     pub proxy_uids: Vec<u32>,
     /// Groups whose traffic passes. Never empty.
     pub proxy_gids: Vec<u32>,
+    /// How inbound connections come to the proxy.
+    pub interception: Interception,
     /// Which inbound ports are captured.
     pub inbound: Inbound,
     /// Which outbound destinations are captured.
@@ -37,11 +43,38 @@ pub struct Capture {
     pub virtual_interfaces: Vec<Interface>,
     /// Groups of the application whose outbound traffic is captured.
     pub owner_groups: OwnerGroups,
+    /// Which questions to DNS servers are captured.
+    pub dns: Dns,
     /// IPv4 destinations that count as "this very pod", `127.0.0.1/32` unless told otherwise. Kept
     /// as written.
     pub loopback: Ipv4Net,
     /// Whether packets that connection tracking finds invalid are dropped on arrival.
     pub drop_invalid: bool,
+}
+
+/// How inbound connections come to the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interception {
+    /// Their destination address is translated; the proxy asks the kernel for the original one.
+    Redirect,
+    /// They are handed over as they are; the proxy's socket must be transparent.
+    Tproxy {
+        /// Mark of the packets that belong to the proxy.
+        mark: NonZeroU32,
+        /// Routing table that delivers marked packets to the pod itself.
+        table: NonZeroU32,
+    },
+}
+
+/// Which questions to DNS servers are captured, over UDP and TCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dns {
+    /// None.
+    Off,
+    /// Those to the servers that the pod's resolver asks, none if the list is empty.
+    Servers(Vec<IpAddr>),
+    /// Those to any server.
+    All,
 }
 
 /// Which inbound ports are captured.
@@ -110,6 +143,19 @@ const INTERFACE_LIMIT: usize = 15;
 /// IPv4's loopback address as a network, the default of [`Capture::loopback`].
 pub const LOOPBACK_V4: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::LOCALHOST, 32);
 
+// === impl Dns ===
+
+impl Dns {
+    /// Whether any question is captured.
+    pub fn is_captured(&self) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Servers(servers) => !servers.is_empty(),
+            Self::All => true,
+        }
+    }
+}
+
 // === impl Destinations ===
 
 impl Destinations {
@@ -152,6 +198,11 @@ impl PortRange {
     /// Whether the range is one port.
     pub fn is_single(self) -> bool {
         self.first == self.last
+    }
+
+    /// Whether the port is in the range.
+    pub fn contains(self, port: u16) -> bool {
+        (self.first()..=self.last()).contains(&port)
     }
 
     /// Whether a port is in both ranges.

@@ -5,7 +5,7 @@
 
 use std::{error::Error as _, io};
 
-use contract::exit;
+use contract::{exit, paths};
 
 use crate::{apply::ApplyError, args::UsageError, probe::ValidationError};
 
@@ -22,6 +22,15 @@ pub enum Error {
     /// The rules do not do what they should.
     #[error(transparent)]
     Validation(#[from] ValidationError),
+    /// The container's DNS servers are not known.
+    #[error(
+        "cannot read {}, where --redirect-dns finds the DNS servers; --capture-all-dns does without it",
+        paths::RESOLV_CONF
+    )]
+    Resolver {
+        /// The reason.
+        source: io::Error,
+    },
     /// The plan could not be printed.
     #[error("cannot write to standard output")]
     Output {
@@ -41,9 +50,12 @@ impl Error {
             Self::Apply(
                 ApplyError::Families { .. }
                 | ApplyError::Loopback { .. }
+                | ApplyError::Routing { .. }
+                | ApplyError::Support { .. }
                 | ApplyError::Rules { .. }
                 | ApplyError::Contended,
             )
+            | Self::Resolver { .. }
             | Self::Output { .. } => exit::FAILED,
         }
     }

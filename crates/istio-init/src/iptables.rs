@@ -6,17 +6,24 @@
 
 use std::fmt::{Display, Write as _};
 
+use contract::ids;
+
 use crate::{
     capture::PortRange,
-    plan::{Action, Addresses, Families, Family, Match, OneOf, Plan, Protocol, Rule, Table},
+    plan::{
+        Action, Addresses, Families, Family, MarkRoute, Match, OneOf, Plan, Protocol, Rule, Table,
+    },
 };
 
-/// IPv4's text, then, if the plan has IPv6, a comment line that says so and IPv6's text.
+/// IPv4's text, then, if the plan has IPv6, a comment line that says so and IPv6's text; each with
+/// comments on what is needed beside the rules.
 pub fn render(plan: &Plan) -> String {
     let mut text = family(plan, Family::V4);
+    text.push_str(&route_comments(plan, Family::V4));
     if plan.families == Families::V4AndV6 {
         text.push_str("# IPv6, for ip6tables-restore:\n");
         text.push_str(&family(plan, Family::V6));
+        text.push_str(&route_comments(plan, Family::V6));
         for address in &plan.loopback_addresses {
             text.push_str(&format!(
                 "# The interface lo also needs the address {address}.\n"
@@ -38,14 +45,24 @@ pub fn rule_text(rule: &Rule) -> String {
     }
 }
 
-fn family(plan: &Plan, family: Family) -> String {
+/// Comments with the commands for the family's routes; nf_tables' text has them too.
+pub fn route_comments(plan: &Plan, family: Family) -> String {
+    let routes = plan.mark_routes.iter();
+    routes
+        .filter(|route| route.family == family)
+        .map(route_comment)
+        .collect()
+}
+
+/// As [`family`] prints it, the input of one restore program.
+pub fn family(plan: &Plan, family: Family) -> String {
     let mut text = String::new();
-    for table in [Table::Mangle, Table::Nat] {
+    for table in Table::ALL {
         let chains = plan
             .chains()
             .into_iter()
             .filter(|entry| entry.table == table);
-        let own = chains.filter(|entry| !entry.chain.is_base());
+        let own = chains.filter(|entry| entry.chain.hook().is_none());
         let declarations: String = own
             .map(|entry| format!("-N {}\n", entry.chain.iptables_name()))
             .collect();
@@ -75,14 +92,44 @@ fn lines(rule: &Rule) -> Vec<String> {
     }
     for line in &mut lines {
         // Writing to a string cannot fail.
-        let _ = match rule.action {
-            Action::Return => writeln!(line, " -j RETURN"),
-            Action::Jump(chain) => writeln!(line, " -j {}", chain.iptables_name()),
-            Action::Redirect(port) => writeln!(line, " -j REDIRECT --to-ports {port}"),
-            Action::Drop => writeln!(line, " -j DROP"),
-        };
+        let _ = writeln!(line, " -j {}", target(rule.action));
     }
     lines
+}
+
+fn target(action: Action) -> String {
+    match action {
+        Action::Return => "RETURN".to_owned(),
+        Action::Accept => "ACCEPT".to_owned(),
+        Action::Jump(chain) => chain.iptables_name().to_owned(),
+        Action::Redirect(port) => format!("REDIRECT --to-ports {port}"),
+        Action::Tproxy { port, mark } => {
+            format!("TPROXY --tproxy-mark {mark}/0xffffffff --on-port {port}")
+        }
+        Action::Mark(mark) => format!("MARK --set-mark {mark}"),
+        Action::SaveMark => "CONNMARK --save-mark".to_owned(),
+        Action::RestoreMark => "CONNMARK --restore-mark".to_owned(),
+        Action::Zone(zone) => format!("CT --zone {zone}"),
+        Action::Drop => "DROP".to_owned(),
+    }
+}
+
+fn route_comment(route: &MarkRoute) -> String {
+    let MarkRoute {
+        family,
+        mark,
+        table,
+    } = route;
+    let (option, all) = match family {
+        Family::V4 => ("-4", "0.0.0.0/0"),
+        Family::V6 => ("-6", "::/0"),
+    };
+    let (priority, protocol) = (ids::TPROXY_RULE_PRIORITY, ids::ROUTE_PROTOCOL);
+    format!(
+        "# Packets with the mark {mark} also need:\n\
+         #   ip {option} rule add fwmark {mark:#x} lookup {table} priority {priority} protocol {protocol}\n\
+         #   ip {option} route add local {all} dev lo table {table} protocol {protocol}\n"
+    )
 }
 
 /// What the condition adds to a line, in one of several ways.
@@ -98,21 +145,15 @@ fn alternatives(condition: &Match) -> Vec<String> {
         Match::Destination(Addresses::V6(networks)) => one_of("", "-d", networks),
         Match::Protocol(Protocol::Tcp) => vec![" -p tcp".to_owned()],
         Match::Protocol(Protocol::Udp) => vec![" -p udp".to_owned()],
-        Match::DestinationPort(ports) => {
-            let values = ports.values.iter().map(|port| range(*port)).collect();
-            let negated = ports.negated;
-            one_of(
-                "",
-                "--dport",
-                &OneOf {
-                    name: "",
-                    values,
-                    negated,
-                },
-            )
-        }
+        Match::SourcePort(list) => ports("sport", list),
+        Match::DestinationPort(list) => ports("dport", list),
         Match::User(users) => one_of(" -m owner", "--uid-owner", users),
         Match::Group(groups) => one_of(" -m owner", "--gid-owner", groups),
+        Match::Mark { mark, negated } => {
+            vec![format!(" -m mark{} --mark {mark}", not(*negated))]
+        }
+        Match::ConnectionMark(mark) => vec![format!(" -m connmark --mark {mark}")],
+        Match::Established => vec![" -m conntrack --ctstate RELATED,ESTABLISHED".to_owned()],
         Match::Invalid => vec![" -m conntrack --ctstate INVALID".to_owned()],
     }
 }
@@ -133,6 +174,24 @@ fn one_of<T: Display>(module: &str, option: &str, list: &OneOf<T>) -> Vec<String
             .map(|value| format!("{module} {option} {value}"));
         each.collect()
     }
+}
+
+/// A rule has one `--dport`, so where several are negated another module takes them all.
+fn ports(option: &str, list: &OneOf<PortRange>) -> Vec<String> {
+    let values: Vec<String> = list.values.iter().map(|port| range(*port)).collect();
+    match values.as_slice() {
+        [_, _, ..] if list.negated => {
+            vec![format!(" -m multiport ! --{option}s {}", values.join(","))]
+        }
+        _ => values
+            .iter()
+            .map(|value| format!("{} --{option} {value}", not(list.negated)))
+            .collect(),
+    }
+}
+
+fn not(negated: bool) -> &'static str {
+    if negated { " !" } else { "" }
 }
 
 fn range(ports: PortRange) -> String {

@@ -23,6 +23,7 @@ pub mod nfnetlink;
 pub mod nft;
 pub mod plan;
 pub mod probe;
+pub mod resolver;
 mod rtnetlink;
 pub mod rules;
 pub mod sets;

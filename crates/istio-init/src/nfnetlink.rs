@@ -107,14 +107,12 @@ impl NfTables {
             let ruleset = read::ruleset(&mut self.socket, generation)?;
             Ok((generation, ruleset))
         });
-        outcome.map_err(|source| match refusal(source) {
-            Some(Errno::EPERM | Errno::EACCES) => RulesError::NotPermitted { source },
-            Some(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::EPROTONOSUPPORT) => {
-                RulesError::NoNfTables { source }
-            }
-            Some(_) | None if source == NetlinkError::Interrupted => RulesError::Stale,
-            Some(_) | None => source.into(),
-        })
+        outcome.map_err(unreadable)
+    }
+
+    /// Names of all tables of our family.
+    pub(crate) fn tables(&mut self) -> Result<Vec<String>, RulesError> {
+        read::tables(&mut self.socket).map_err(unreadable)
     }
 
     /// Carries out the transaction, as a whole or not at all.
@@ -141,6 +139,17 @@ impl NfTables {
             }
             _ => RulesError::Refused { part, source },
         })
+    }
+}
+
+fn unreadable(source: NetlinkError) -> RulesError {
+    match refusal(source) {
+        Some(Errno::EPERM | Errno::EACCES) => RulesError::NotPermitted { source },
+        Some(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::EPROTONOSUPPORT) => {
+            RulesError::NoNfTables { source }
+        }
+        Some(_) | None if source == NetlinkError::Interrupted => RulesError::Stale,
+        Some(_) | None => source.into(),
     }
 }
 

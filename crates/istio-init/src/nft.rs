@@ -11,30 +11,37 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
     capture::{Interface, PortRange},
-    plan::{Action, Addresses, Chain, ChainRules, Family, Match, OneOf, Plan, Protocol, Rule},
+    iptables::route_comments,
+    plan::{Action, Addresses, ChainRules, Family, Match, OneOf, Plan, Protocol, Rule},
     sets::{self, Elements, Set},
 };
 
-/// The plan as one nft script.
-pub fn render(plan: &Plan) -> String {
+/// The plan as one nft script, which also removes the tables that Istio left if `istio` is set.
+pub fn render(plan: &Plan, istio: bool) -> String {
     let sets: String = sets::of(plan).iter().map(set).collect();
     let chains: String = plan.chains().iter().map(chain).collect();
     let addresses = plan.loopback_addresses.iter();
     let addresses: String = addresses
         .map(|address| format!("# The interface lo also needs the address {address}.\n"))
         .collect();
+    let routes = plan.families.each().iter();
+    let routes: String = routes.map(|family| route_comments(plan, *family)).collect();
     let table = chains::TABLE;
     format!(
-        "{}table inet {table} {{\n{sets}{chains}}}\n{addresses}",
-        render_cleanup()
+        "{}table inet {table} {{\n{sets}{chains}}}\n{addresses}{routes}",
+        render_cleanup(istio)
     )
 }
 
-/// The script that removes everything; naming the table first makes deleting it succeed where it is
+/// The script that removes everything; naming a table first makes deleting it succeed where it is
 /// absent.
-pub fn render_cleanup() -> String {
-    let table = chains::TABLE;
-    format!("table inet {table}\ndelete table inet {table}\n")
+pub fn render_cleanup(istio: bool) -> String {
+    let others = chains::ISTIO_NATIVE_TABLES.into_iter().filter(|_| istio);
+    [chains::TABLE]
+        .into_iter()
+        .chain(others)
+        .map(|table| format!("table inet {table}\ndelete table inet {table}\n"))
+        .collect()
 }
 
 /// One rule as nft writes it, without the chain; also names a rule in messages.
@@ -47,13 +54,30 @@ pub fn rule_text(rule: &Rule) -> String {
     if rule.action.is_counted() {
         words.push("counter".to_owned());
     }
-    words.push(match rule.action {
+    words.push(statement(rule));
+    words.join(" ")
+}
+
+fn statement(rule: &Rule) -> String {
+    match rule.action {
         Action::Return => "return".to_owned(),
+        Action::Accept => "accept".to_owned(),
         Action::Jump(chain) => format!("jump {}", chain.nft_name(rule.table)),
         Action::Redirect(port) => format!("redirect to :{port}"),
+        Action::Tproxy { port, mark } => {
+            let family = match rule.family() {
+                Some(Family::V4) => "ip ",
+                Some(Family::V6) => "ip6 ",
+                None => "",
+            };
+            format!("tproxy {family}to :{port} meta mark set {mark} accept")
+        }
+        Action::Mark(mark) => format!("meta mark set {mark}"),
+        Action::SaveMark => "ct mark set meta mark".to_owned(),
+        Action::RestoreMark => "meta mark set ct mark".to_owned(),
+        Action::Zone(zone) => format!("ct zone set {zone}"),
         Action::Drop => "drop".to_owned(),
-    });
-    words.join(" ")
+    }
 }
 
 fn set(set: &Set) -> String {
@@ -78,17 +102,8 @@ fn set(set: &Set) -> String {
 
 fn chain(entry: &ChainRules<'_>) -> String {
     let name = entry.chain.nft_name(entry.table);
-    let hook = match entry.chain {
-        Chain::Prerouting => Some("prerouting"),
-        Chain::Output => Some("output"),
-        Chain::IstioInbound
-        | Chain::IstioRedirect
-        | Chain::IstioInRedirect
-        | Chain::IstioOutput
-        | Chain::IstioDrop => None,
-    };
-    let hook = hook.map(|hook| {
-        let (kind, priority) = (entry.table.nft_type(), entry.table.priority());
+    let hook = entry.chain.hook().map(|hook| {
+        let (kind, priority) = (entry.chain.nft_type(entry.table), entry.table.priority());
         format!("\t\ttype {kind} hook {hook} priority {priority}; policy accept;\n")
     });
     let rules: String = entry
@@ -113,13 +128,21 @@ fn condition_text(condition: &Match, next: Option<&Match>) -> String {
         Match::Source(Addresses::V6(networks)) => one_of("ip6 saddr", networks, network_v6),
         Match::Destination(Addresses::V4(networks)) => one_of("ip daddr", networks, network_v4),
         Match::Destination(Addresses::V6(networks)) => one_of("ip6 daddr", networks, network_v6),
-        Match::Protocol(protocol) if matches!(next, Some(Match::DestinationPort(_))) => {
+        Match::Protocol(protocol)
+            if matches!(next, Some(Match::SourcePort(_) | Match::DestinationPort(_))) =>
+        {
             protocol_text(*protocol).to_owned()
         }
         Match::Protocol(protocol) => format!("meta l4proto {}", protocol_text(*protocol)),
+        Match::SourcePort(ports) => one_of("sport", ports, PortRange::to_string),
         Match::DestinationPort(ports) => one_of("dport", ports, PortRange::to_string),
         Match::User(users) => one_of("meta skuid", users, u32::to_string),
         Match::Group(groups) => one_of("meta skgid", groups, u32::to_string),
+        Match::Mark { mark, negated } => {
+            format!("meta mark {}{mark}", if *negated { "!= " } else { "" })
+        }
+        Match::ConnectionMark(mark) => format!("ct mark {mark}"),
+        Match::Established => "ct state established,related".to_owned(),
         Match::Invalid => "ct state invalid".to_owned(),
     }
 }

@@ -4,12 +4,18 @@
 //! [`iptables`](crate::iptables), applied by [`apply`](crate::apply). Rules stand in the order in
 //! which they are emitted; within a chain that is the order of evaluation.
 
-use std::num::NonZeroU16;
+mod place;
 
-use contract::chains;
+use std::{
+    fmt,
+    num::{NonZeroU16, NonZeroU32},
+};
+
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::capture::{Interface, PortRange};
+
+pub use place::{Chain, Table};
 
 /// All that `istio-init` wants to find in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +26,20 @@ pub struct Plan {
     pub rules: Vec<Rule>,
     /// Addresses that the loopback interface needs besides its own.
     pub loopback_addresses: Vec<Ipv6Net>,
+    /// Routes that marked packets need, one for each family where any are marked for the proxy.
+    pub mark_routes: Vec<MarkRoute>,
+}
+
+/// A routing rule that sends packets with a mark to a table, and the one route of that table, which
+/// delivers everything to the pod itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkRoute {
+    /// The packets' family.
+    pub family: Family,
+    /// The mark.
+    pub mark: NonZeroU32,
+    /// The routing table.
+    pub table: NonZeroU32,
 }
 
 /// The families that a pod speaks.
@@ -63,34 +83,6 @@ pub struct Rule {
     pub action: Action,
 }
 
-/// iptables' tables, in the order in which its output lists them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Table {
-    /// Before address translation, all packets.
-    Mangle,
-    /// Address translation: the first packet of each connection.
-    Nat,
-}
-
-/// Chains; `Prerouting` and `Output` hang on the kernel's hooks, the others are jumped to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chain {
-    /// Packets that come in.
-    Prerouting,
-    /// Packets that local processes send.
-    Output,
-    /// Decides which inbound connections are captured.
-    IstioInbound,
-    /// Redirects to the outbound port.
-    IstioRedirect,
-    /// Redirects to the inbound port.
-    IstioInRedirect,
-    /// Decides which outbound connections are captured.
-    IstioOutput,
-    /// Drops.
-    IstioDrop,
-}
-
 /// A condition on a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
@@ -106,12 +98,25 @@ pub enum Match {
     Destination(Addresses),
     /// Its transport protocol.
     Protocol(Protocol),
+    /// Its source port; stands after a [`Match::Protocol`].
+    SourcePort(OneOf<PortRange>),
     /// Its destination port; stands after a [`Match::Protocol`].
     DestinationPort(OneOf<PortRange>),
     /// The user of the socket that sends it.
     User(OneOf<u32>),
     /// The group of the socket that sends it.
     Group(OneOf<u32>),
+    /// Its mark.
+    Mark {
+        /// The mark.
+        mark: u32,
+        /// The condition holds for every other mark.
+        negated: bool,
+    },
+    /// The mark of its connection.
+    ConnectionMark(u32),
+    /// Its connection is known to connection tracking, or it belongs to one that is.
+    Established,
     /// Connection tracking can make no sense of it.
     Invalid,
 }
@@ -150,10 +155,31 @@ pub enum Protocol {
 pub enum Action {
     /// Go back to the calling chain; from a base chain, let the packet pass.
     Return,
+    /// Let the packet pass this table.
+    Accept,
     /// Evaluate another chain of the same table, then go on here.
     Jump(Chain),
     /// Send the connection to this port of the pod itself; counted.
     Redirect(NonZeroU16),
+    /// Hand the packet with this mark to the socket that listens on this port, and let it pass this
+    /// table; counted.
+    ///
+    /// Where there is no such socket iptables drops the packet, and nf_tables goes on with the next
+    /// rule.
+    Tproxy {
+        /// The port of the pod itself.
+        port: NonZeroU16,
+        /// The mark by which the packet is routed to the pod itself.
+        mark: NonZeroU32,
+    },
+    /// Give the packet this mark.
+    Mark(u32),
+    /// Give the packet's mark to its connection.
+    SaveMark,
+    /// Give the connection's mark to its packet.
+    RestoreMark,
+    /// Track the packet's connection in this zone, unless a zone was chosen already.
+    Zone(u16),
     /// Drop the packet; counted.
     Drop,
 }
@@ -200,6 +226,17 @@ impl Families {
     }
 }
 
+// === impl Family ===
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
 // === impl Rule ===
 
 impl Rule {
@@ -211,78 +248,15 @@ impl Rule {
             Match::InInterface(_)
             | Match::OutInterface(_)
             | Match::Protocol(_)
+            | Match::SourcePort(_)
             | Match::DestinationPort(_)
             | Match::User(_)
             | Match::Group(_)
+            | Match::Mark { .. }
+            | Match::ConnectionMark(_)
+            | Match::Established
             | Match::Invalid => None,
         })
-    }
-}
-
-// === impl Chain ===
-
-impl Chain {
-    /// Whether the chain hangs on a hook of the kernel.
-    pub fn is_base(self) -> bool {
-        matches!(self, Self::Prerouting | Self::Output)
-    }
-
-    /// Its name in iptables.
-    pub fn iptables_name(self) -> &'static str {
-        match self {
-            Self::Prerouting => "PREROUTING",
-            Self::Output => "OUTPUT",
-            Self::IstioInbound => chains::ISTIO_INBOUND,
-            Self::IstioRedirect => chains::ISTIO_REDIRECT,
-            Self::IstioInRedirect => chains::ISTIO_IN_REDIRECT,
-            Self::IstioOutput => chains::ISTIO_OUTPUT,
-            Self::IstioDrop => chains::ISTIO_DROP,
-        }
-    }
-
-    /// Its name in the one table of nf_tables, which holds what iptables spreads over several.
-    pub fn nft_name(self, table: Table) -> &'static str {
-        match (self, table) {
-            (Self::Prerouting, Table::Nat) => chains::PREROUTING,
-            (Self::Prerouting, Table::Mangle) => chains::PREROUTING_MANGLE,
-            (Self::Output, _) => chains::OUTPUT,
-            (
-                Self::IstioInbound
-                | Self::IstioRedirect
-                | Self::IstioInRedirect
-                | Self::IstioOutput
-                | Self::IstioDrop,
-                _,
-            ) => self.iptables_name(),
-        }
-    }
-}
-
-// === impl Table ===
-
-impl Table {
-    /// Its name in iptables.
-    pub fn iptables_name(self) -> &'static str {
-        match self {
-            Self::Mangle => "mangle",
-            Self::Nat => "nat",
-        }
-    }
-
-    /// Type of a base chain.
-    pub fn nft_type(self) -> &'static str {
-        match self {
-            Self::Mangle => "filter",
-            Self::Nat => "nat",
-        }
-    }
-
-    /// Priority of a base chain: the one that iptables has for this table.
-    pub fn priority(self) -> i32 {
-        match self {
-            Self::Mangle => -150,
-            Self::Nat => -100,
-        }
     }
 }
 
@@ -333,7 +307,7 @@ impl Addresses {
 impl Action {
     /// Whether packets that get here are counted, so that users can see the rules work.
     pub fn is_counted(self) -> bool {
-        matches!(self, Self::Redirect(_) | Self::Drop)
+        matches!(self, Self::Redirect(_) | Self::Tproxy { .. } | Self::Drop)
     }
 }
 

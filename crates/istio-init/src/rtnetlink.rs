@@ -1,11 +1,14 @@
-//! Addresses of the namespace: which families it speaks, and the extra address of its loopback
-//! interface.
+//! Addresses and routes of the namespace: which families it speaks, the extra address of its
+//! loopback interface, and where marked packets go.
 //!
-//! Called by [`apply`](crate::apply) and [`app`](crate::app), over the kernel's routing socket.
-//! Adding an address that is there and removing one that is not are both fine, so both can be
-//! repeated.
+//! Called by [`apply`](crate::apply), over the kernel's routing socket. Adding what is there and
+//! removing what is not are both fine, so both can be repeated.
 
-use std::net::Ipv6Addr;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, net::Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use nix::{errno::Errno, sys::socket::SockProtocol};
@@ -15,10 +18,21 @@ use crate::{
     plan::Families,
 };
 
-/// The namespace's addresses.
+pub use routes::{LocalRoute, RoutingRule};
+
+/// The namespace's addresses and routes.
 #[derive(Debug)]
-pub(crate) struct Addresses {
+pub(crate) struct Network {
     socket: Socket,
+}
+
+/// What to do with an address, a rule or a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Have it.
+    Add,
+    /// Have it no more.
+    Remove,
 }
 
 /// `AF_INET6`, in the first byte of every request and answer about addresses.
@@ -36,9 +50,9 @@ const GET_ADDRESS: u16 = 22;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 
-// === impl Addresses ===
+// === impl Network ===
 
-impl Addresses {
+impl Network {
     /// Opens a socket; needs no privilege.
     pub(crate) fn open() -> Result<Self, NetlinkError> {
         let socket = Socket::open(SockProtocol::NetlinkRoute)?;
@@ -63,18 +77,6 @@ impl Addresses {
             Err(NetlinkError::Interrupted) if families == Families::V4AndV6 => Ok(families),
             other => other.map(|()| families),
         }
-    }
-
-    /// Adds an address to the loopback interface; tells whether it was missing.
-    pub(crate) fn add_to_loopback(&mut self, network: Ipv6Net) -> Result<bool, NetlinkError> {
-        let outcome = self.change(NEW_ADDRESS, flags::CREATE | flags::EXCLUSIVE, network);
-        unless(outcome, Errno::EEXIST)
-    }
-
-    /// Removes an address from the loopback interface; tells whether it was there.
-    pub(crate) fn remove_from_loopback(&mut self, network: Ipv6Net) -> Result<bool, NetlinkError> {
-        let outcome = self.change(DELETE_ADDRESS, 0, network);
-        unless(outcome, Errno::EADDRNOTAVAIL)
     }
 
     /// Whether the loopback interface has all of these addresses.
@@ -104,15 +106,52 @@ impl Addresses {
         Ok(missing.is_empty())
     }
 
-    fn change(&mut self, kind: u16, extra: u16, network: Ipv6Net) -> Result<(), NetlinkError> {
-        let mut packet = Packet::default();
+    /// Adds an address to the loopback interface or removes it from there; tells whether that
+    /// changed anything.
+    pub(crate) fn change_loopback(
+        &mut self,
+        change: Change,
+        network: Ipv6Net,
+    ) -> Result<bool, NetlinkError> {
         let header = header(FAMILY_V6, network.prefix_len(), LOOPBACK_INDEX);
         let address: Ipv6Addr = network.addr();
-        let request = packet.message(kind, extra | flags::ACKNOWLEDGE, &header, |packet| {
+        let kind = change.choose(NEW_ADDRESS, DELETE_ADDRESS);
+        let outcome = self.send(kind, change, &header, |packet| {
             packet.bytes_attribute(IFA_LOCAL, &address.octets());
             packet.bytes_attribute(IFA_ADDRESS, &address.octets());
         });
+        unless(outcome, change.choose(Errno::EEXIST, Errno::EADDRNOTAVAIL))
+    }
+
+    fn send(
+        &mut self,
+        kind: u16,
+        change: Change,
+        header: &[u8],
+        fill: impl FnOnce(&mut Packet),
+    ) -> Result<(), NetlinkError> {
+        let mut packet = Packet::default();
+        let flags = change.choose(flags::CREATE | flags::EXCLUSIVE, 0) | flags::ACKNOWLEDGE;
+        let request = packet.message(kind, flags, header, fill);
         self.socket.ask(&packet, request, |_| Ok(()))
+    }
+}
+
+// === impl Change ===
+
+impl Change {
+    fn choose<T>(self, add: T, remove: T) -> T {
+        match self {
+            Self::Add => add,
+            Self::Remove => remove,
+        }
+    }
+}
+
+/// `add` or `remove`
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.choose("add", "remove"))
     }
 }
 

@@ -4,8 +4,10 @@
 //! Istio's, so that its output and ours can be laid side by side, and the verdict for every packet
 //! is that of Istio's iptables rules whichever backend is asked for.
 
+mod dns;
 mod inbound;
 mod outbound;
+mod tproxy;
 
 use std::num::NonZeroU16;
 
@@ -13,10 +15,10 @@ use contract::net;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
-    capture::{Capture, Interface, PortRange},
+    capture::{Capture, Inbound, Interception, Interface, PortRange},
     plan::{
-        Action, Addresses, Backend, Chain, Families, Family, Match, OneOf, Plan, Protocol, Rule,
-        Table,
+        Action, Addresses, Backend, Chain, Families, Family, MarkRoute, Match, OneOf, Plan,
+        Protocol, Rule, Table,
     },
 };
 
@@ -46,12 +48,15 @@ pub fn plan(capture: &Capture, families: Families, backend: Backend) -> Plan {
     builder.interfaces();
     builder.invalid();
     builder.redirects();
+    tproxy::hand_over(&mut builder);
     inbound::rules(&mut builder);
     outbound::rules(&mut builder);
+    tproxy::marks(&mut builder);
     Plan {
         families,
         rules: builder.rules,
         loopback_addresses: loopback_addresses(families).to_vec(),
+        mark_routes: mark_routes(capture, families),
     }
 }
 
@@ -60,6 +65,21 @@ pub fn loopback_addresses(families: Families) -> &'static [Ipv6Net] {
     match families {
         Families::V4 => &[],
         Families::V4AndV6 => &[INBOUND_SOURCE_V6],
+    }
+}
+
+/// Where nothing inbound is captured no packet is ever marked for the proxy.
+fn mark_routes(capture: &Capture, families: Families) -> Vec<MarkRoute> {
+    match (capture.interception, &capture.inbound) {
+        (Interception::Redirect, _) | (_, Inbound::None) => Vec::new(),
+        (Interception::Tproxy { mark, table }, Inbound::All { .. } | Inbound::Only { .. }) => {
+            let route = |family: &Family| MarkRoute {
+                family: *family,
+                mark,
+                table,
+            };
+            families.each().iter().map(route).collect()
+        }
     }
 }
 
@@ -75,12 +95,18 @@ impl Builder<'_> {
             let matches = vec![Match::InInterface(interfaces)];
             self.base(Table::Nat, Chain::Prerouting, matches, Action::Return);
         }
+        let tables = match capture.interception {
+            Interception::Redirect => &[Table::Nat][..],
+            Interception::Tproxy { .. } => &[Table::Nat, Table::Mangle],
+        };
         for group in self.grouped(&capture.excluded_interfaces) {
             for interfaces in lists("excluded_interfaces", &group) {
-                let incoming = vec![Match::InInterface(interfaces.clone())];
-                self.base(Table::Nat, Chain::Prerouting, incoming, Action::Return);
-                let outgoing = vec![Match::OutInterface(interfaces)];
-                self.base(Table::Nat, Chain::Output, outgoing, Action::Return);
+                for table in tables {
+                    let incoming = vec![Match::InInterface(interfaces.clone())];
+                    self.base(*table, Chain::Prerouting, incoming, Action::Return);
+                    let outgoing = vec![Match::OutInterface(interfaces.clone())];
+                    self.base(*table, Chain::Output, outgoing, Action::Return);
+                }
             }
         }
     }
@@ -141,6 +167,17 @@ impl Builder<'_> {
         }
     }
 
+    /// The proxy's users and groups: all users at once, then all groups, where there are sets, else
+    /// one after the other.
+    fn owners(&self) -> Vec<Match> {
+        let capture = self.capture;
+        let users = self.grouped(&capture.proxy_uids).into_iter();
+        let users = users.map(|users| Match::User(OneOf::of("proxy_users", users)));
+        let groups = self.grouped(&capture.proxy_gids).into_iter();
+        let groups = groups.map(|groups| Match::Group(OneOf::of("proxy_groups", groups)));
+        users.chain(groups).collect()
+    }
+
     /// This pod's loopback destinations, family by family.
     fn loopbacks(&self) -> Vec<Addresses> {
         self.per_family(self.capture.loopback, LOOPBACK_V6)
@@ -165,10 +202,29 @@ fn tcp() -> Match {
 }
 
 fn tcp_port(port: NonZeroU16) -> Vec<Match> {
+    to_port(Protocol::Tcp, port)
+}
+
+fn to_port(protocol: Protocol, port: NonZeroU16) -> Vec<Match> {
     vec![
-        tcp(),
+        Match::Protocol(protocol),
         Match::DestinationPort(OneOf::is(PortRange::single(port))),
     ]
+}
+
+/// The opposite of a condition on addresses or owners.
+fn negated(condition: Match) -> Match {
+    match condition {
+        Match::User(users) => Match::User(users.negate()),
+        Match::Group(groups) => Match::Group(groups.negate()),
+        Match::Destination(Addresses::V4(networks)) => {
+            Match::Destination(Addresses::V4(networks.negate()))
+        }
+        Match::Destination(Addresses::V6(networks)) => {
+            Match::Destination(Addresses::V6(networks.negate()))
+        }
+        other => other,
+    }
 }
 
 fn loopback_out() -> Match {

@@ -69,10 +69,17 @@ fn of_match(condition: &Match) -> Option<Set> {
             name_of(list)?,
             Elements::V6(Ipv6Net::aggregate(&list.values)),
         ),
-        Match::DestinationPort(list) => (name_of(list)?, Elements::Ports(ports(&list.values))),
+        Match::SourcePort(list) | Match::DestinationPort(list) => {
+            (name_of(list)?, Elements::Ports(ports(&list.values)))
+        }
         Match::User(list) => (name_of(list)?, Elements::Users(sorted(&list.values))),
         Match::Group(list) => (name_of(list)?, Elements::Groups(sorted(&list.values))),
-        Match::Family(_) | Match::Protocol(_) | Match::Invalid => return None,
+        Match::Family(_)
+        | Match::Protocol(_)
+        | Match::Mark { .. }
+        | Match::ConnectionMark(_)
+        | Match::Established
+        | Match::Invalid => return None,
     };
     Some(Set { name, elements })
 }

@@ -3,10 +3,9 @@
 //! Called by `explain` and by the tests that hold the plans for both back ends against each other
 //! and against the kernel; pure. It reads rules as the kernel does: tables one after the other in
 //! the order of their priorities, chains from the top, address translation only for the first packet
-//! of a connection.
+//! of a connection, and what leaves by the loopback interface unredirected comes in by it.
 
-use std::net::IpAddr;
-use std::num::NonZeroU16;
+use std::{net::IpAddr, num::NonZeroU16};
 
 use crate::{
     capture::Interface,
@@ -37,6 +36,12 @@ pub struct Packet {
     pub owner: Option<Owner>,
     /// What connection tracking makes of it.
     pub state: State,
+    /// Its mark, 0 unless the socket or a rule before these gave it one.
+    pub mark: u32,
+    /// The mark of its connection.
+    pub connection_mark: u32,
+    /// Whether the proxy listens, with a transparent socket.
+    pub proxy_listens: bool,
 }
 
 /// Which way a packet goes.
@@ -73,6 +78,12 @@ pub enum State {
 pub struct Outcome<'a> {
     /// What becomes of the packet.
     pub verdict: Verdict,
+    /// Its mark, by which it is routed.
+    pub mark: u32,
+    /// The mark of its connection, by which later packets are marked.
+    pub connection_mark: u32,
+    /// The zone in which connection tracking looks for its connection.
+    pub zone: u16,
     /// The rules that matched, in the order in which they were met.
     pub trace: Vec<&'a Rule>,
 }
@@ -84,6 +95,8 @@ pub enum Verdict {
     Pass,
     /// It goes to this port of the pod itself.
     Redirect(NonZeroU16),
+    /// It goes to the socket that listens on this port of the pod itself, its addresses unchanged.
+    Tproxy(NonZeroU16),
     /// It goes nowhere.
     Drop,
 }
@@ -93,13 +106,23 @@ struct Walk<'a> {
     plan: &'a Plan,
     backend: Backend,
     packet: &'a Packet,
+    /// Where it is now.
+    direction: Direction,
+    mark: u32,
+    connection_mark: u32,
+    zone: Option<u16>,
     trace: Vec<&'a Rule>,
 }
+
+/// The interface by which a namespace reaches itself.
+const LOOPBACK: &str = "lo";
 
 /// How a chain was left.
 enum Left {
     /// By its end, or by a rule that returns.
     Through,
+    /// By a rule that lets the packet pass the whole table.
+    Accepted,
     /// By a decision.
     With(Verdict),
 }
@@ -110,11 +133,18 @@ pub fn walk<'a>(plan: &'a Plan, backend: Backend, packet: &'a Packet) -> Outcome
         plan,
         backend,
         packet,
+        direction: packet.direction,
+        mark: packet.mark,
+        connection_mark: packet.connection_mark,
+        zone: None,
         trace: Vec::new(),
     };
     let verdict = walk.verdict();
     Outcome {
         verdict,
+        mark: walk.mark,
+        connection_mark: walk.connection_mark,
+        zone: walk.zone.unwrap_or_default(),
         trace: walk.trace,
     }
 }
@@ -123,26 +153,45 @@ pub fn walk<'a>(plan: &'a Plan, backend: Backend, packet: &'a Packet) -> Outcome
 
 impl Walk<'_> {
     fn verdict(&mut self) -> Verdict {
-        let hook = match self.packet.direction {
-            Direction::Incoming => Chain::Prerouting,
-            Direction::Outgoing => Chain::Output,
-        };
-        let is_v4 = self.packet.destination.is_ipv4();
+        let packet = self.packet;
+        let is_v4 = packet.destination.is_ipv4();
         if self.backend == Backend::Iptables && !is_v4 && self.plan.families == Families::V4 {
             // There is no file for ip6tables.
             return Verdict::Pass;
         }
-        let tables = [Table::Mangle, Table::Nat];
         // What connection tracking cannot place is not translated, and what it knows already is.
-        let seen = tables
-            .into_iter()
-            .filter(|table| *table != Table::Nat || self.packet.state == State::New);
-        for table in seen {
-            if let Left::With(verdict) = self.chain(table, hook) {
-                return verdict;
+        let is_first = packet.state == State::New;
+        let nat = is_first.then_some(Table::Nat);
+        let (tables, hook) = ([Table::Raw, Table::Mangle], self.hook());
+        let verdict = self.tables(tables.into_iter().chain(nat), hook);
+        let is_loop = packet.direction == Direction::Outgoing && packet.interface == LOOPBACK;
+        if !is_loop || verdict != Verdict::Pass {
+            return verdict;
+        }
+        // What leaves by this interface comes in by it, without its socket; whether to translate it
+        // was decided on the way out.
+        self.direction = Direction::Incoming;
+        let hook = self.hook();
+        self.tables(tables.into_iter(), hook)
+    }
+
+    fn hook(&self) -> Chain {
+        match self.direction {
+            Direction::Incoming => Chain::Prerouting,
+            Direction::Outgoing => Chain::Output,
+        }
+    }
+
+    fn tables(&mut self, tables: impl Iterator<Item = Table>, hook: Chain) -> Verdict {
+        let mut verdict = Verdict::Pass;
+        for table in tables {
+            match self.chain(table, hook) {
+                Left::With(Verdict::Drop) => return Verdict::Drop,
+                Left::With(decided) => verdict = decided,
+                Left::Accepted | Left::Through => {}
             }
         }
-        Verdict::Pass
+        verdict
     }
 
     fn chain(&mut self, table: Table, chain: Chain) -> Left {
@@ -153,18 +202,51 @@ impl Walk<'_> {
                 continue;
             }
             self.trace.push(rule);
-            match rule.action {
+            let left = match rule.action {
                 Action::Return => return Left::Through,
-                Action::Redirect(port) => return Left::With(Verdict::Redirect(port)),
-                Action::Drop => return Left::With(Verdict::Drop),
-                Action::Jump(target) => {
-                    if let decided @ Left::With(_) = self.chain(table, target) {
-                        return decided;
-                    }
+                Action::Accept => Left::Accepted,
+                Action::Redirect(port) => Left::With(Verdict::Redirect(port)),
+                Action::Tproxy { port, mark } => self.tproxy(port, mark.get()),
+                Action::Drop => Left::With(Verdict::Drop),
+                Action::Jump(target) => self.chain(table, target),
+                Action::Mark(_) | Action::SaveMark | Action::RestoreMark | Action::Zone(_) => {
+                    self.note(rule.action);
+                    Left::Through
                 }
+            };
+            if !matches!(left, Left::Through) {
+                return left;
             }
         }
         Left::Through
+    }
+
+    /// Without a socket for the packet iptables drops it, and nf_tables goes on behind the rule.
+    fn tproxy(&mut self, port: NonZeroU16, mark: u32) -> Left {
+        match (self.packet.proxy_listens, self.backend) {
+            (true, _) => {
+                self.mark = mark;
+                Left::With(Verdict::Tproxy(port))
+            }
+            (false, Backend::Iptables) => Left::With(Verdict::Drop),
+            (false, Backend::Nftables) => Left::Through,
+        }
+    }
+
+    /// Carries out an action that leaves the packet where it is. A packet that connection tracking
+    /// cannot place has no connection to take a mark from or to give one to.
+    fn note(&mut self, action: Action) {
+        let is_tracked = self.packet.state != State::Invalid;
+        match action {
+            Action::Mark(mark) => self.mark = mark,
+            Action::SaveMark if is_tracked => self.connection_mark = self.mark,
+            Action::RestoreMark if is_tracked => self.mark = self.connection_mark,
+            // Whose connection is known by now, on the way back in through `lo`, keeps its zone.
+            Action::Zone(zone) if self.direction == self.packet.direction => {
+                self.zone = self.zone.or(Some(zone));
+            }
+            _ => {}
+        }
     }
 
     fn applies(&self, rule: &Rule) -> bool {
@@ -173,7 +255,7 @@ impl Walk<'_> {
 
     fn holds(&self, condition: &Match) -> bool {
         let packet = self.packet;
-        let is_incoming = packet.direction == Direction::Incoming;
+        let is_incoming = self.direction == Direction::Incoming;
         match condition {
             Match::Family(Family::V4) => packet.destination.is_ipv4(),
             Match::Family(Family::V6) => packet.destination.is_ipv6(),
@@ -186,18 +268,28 @@ impl Walk<'_> {
             Match::Source(addresses) => contains(addresses, packet.source),
             Match::Destination(addresses) => contains(addresses, packet.destination),
             Match::Protocol(protocol) => packet.protocol == Some(*protocol),
-            Match::DestinationPort(ports) => one_of(ports, |range| {
-                (range.first()..=range.last()).contains(&packet.destination_port)
-            }),
+            Match::SourcePort(ports) => one_of(ports, |range| range.contains(packet.source_port)),
+            Match::DestinationPort(ports) => {
+                one_of(ports, |range| range.contains(packet.destination_port))
+            }
             Match::User(users) => self.is_owned(users, |owner| owner.user),
             Match::Group(groups) => self.is_owned(groups, |owner| owner.group),
+            Match::Mark { mark, negated } => (self.mark == *mark) != *negated,
+            Match::ConnectionMark(mark) => {
+                packet.state != State::Invalid && self.connection_mark == *mark
+            }
+            Match::Established => packet.state == State::Established,
             Match::Invalid => packet.state == State::Invalid,
         }
     }
 
     /// Without an owner a negated match holds in iptables and no match at all in nf_tables.
     fn is_owned(&self, owners: &OneOf<u32>, number: impl Fn(Owner) -> u32) -> bool {
-        match self.packet.owner {
+        let owner = self
+            .packet
+            .owner
+            .filter(|_| self.direction == Direction::Outgoing);
+        match owner {
             Some(owner) => one_of(owners, |known| *known == number(owner)),
             None => owners.negated && self.backend == Backend::Iptables,
         }
@@ -255,6 +347,9 @@ mod tests {
             destination_port: 80,
             owner: None,
             state,
+            mark: 0,
+            connection_mark: 0,
+            proxy_listens: true,
         }
     }
 
@@ -277,6 +372,7 @@ mod tests {
                 rule(Table::Nat, Chain::Output, Vec::new(), Action::Drop),
             ],
             loopback_addresses: Vec::new(),
+            mark_routes: Vec::new(),
         };
         let first = packet(State::New);
         let outcome = walk(&plan, Backend::Nftables, &first);

@@ -3,52 +3,21 @@
 #[path = "shared/cases.rs"]
 mod cases;
 
-use std::{ffi::OsString, path::Path};
+use std::path::Path;
 
-use cases::Case;
+use cases::{Case, capture};
 use istio_init::{
-    accounts::Accounts,
-    args::{self, Invocation},
-    capture::Capture,
     iptables, nft,
     plan::{Backend, Families, Plan},
     rules,
 };
-
-/// A system without any user or group.
-struct NoAccounts;
-
-impl Accounts for NoAccounts {
-    fn user(&self, _: &str) -> Option<u32> {
-        None
-    }
-
-    fn group(&self, _: &str) -> Option<u32> {
-        None
-    }
-}
-
-fn capture(flags: &str, env: &[(&str, &str)]) -> Capture {
-    let variable = |name: &str| {
-        let found = env.iter().find(|(known, _)| *known == name);
-        found.map(|(_, value)| OsString::from(value))
-    };
-    let words = cases::words(flags)
-        .into_iter()
-        .map(OsString::from)
-        .collect();
-    match args::parse(words, &variable, &NoAccounts).1 {
-        Ok(Invocation::Run(config)) => config.capture,
-        other => panic!("{flags}: {other:?}"),
-    }
-}
 
 /// The differences of all cases together, so that one change is one look.
 fn check(backend: Backend, extension: &str, render: impl Fn(&Plan) -> String) {
     let differences: Vec<String> = cases::CASES
         .iter()
         .filter_map(|case| {
-            let plan = rules::plan(&capture(case.flags, case.env), case.families, backend);
+            let plan = rules::plan(&case.capture(), case.families, backend);
             testkit::golden::compare(&Case::path(case.name, extension), &render(&plan)).err()
         })
         .collect();
@@ -57,7 +26,7 @@ fn check(backend: Backend, extension: &str, render: impl Fn(&Plan) -> String) {
 
 #[test]
 fn each_case_gives_its_nft_script() {
-    check(Backend::Nftables, "nft", nft::render);
+    check(Backend::Nftables, "nft", |plan| nft::render(plan, false));
 }
 
 #[test]

@@ -7,8 +7,12 @@
 mod cases;
 #[path = "kernel/cni.rs"]
 mod cni;
+#[path = "kernel/dns.rs"]
+mod dns;
 #[path = "kernel/lab.rs"]
 mod lab;
+#[path = "kernel/tproxy.rs"]
+mod tproxy;
 #[path = "kernel/validation.rs"]
 mod validation;
 
@@ -22,7 +26,7 @@ use contract::{ids::PROXY_UID, net, ports};
 use istio_init::plan::Families;
 use lab::{
     APPLICATION, Lab, Listener, connect, connect_from, generation, loopback_addresses, run,
-    run_with,
+    run_case, run_with,
 };
 use testkit::netns::Capability;
 
@@ -354,13 +358,13 @@ fn each_case_comes_into_force_in_one_transaction_whatever_was_there() {
             lab.set_ipv6(has_ipv6);
         }
         let before = generation(&lab.pod);
-        run(&lab.pod, case.flags, case.env).succeeds_saying("rules installed");
+        run_case(&lab.pod, case, "").succeeds_saying("rules installed");
         assert_eq!(generation(&lab.pod), before + 1, "{}", case.name);
-        run(&lab.pod, case.flags, case.env).succeeds_saying("rules unchanged");
+        run_case(&lab.pod, case, "").succeeds_saying("rules unchanged\n");
         assert_eq!(generation(&lab.pod), before + 1, "{}", case.name);
         for output in ["nft", "iptables"] {
-            let flags = format!("{} --dry-run --output={output}", case.flags);
-            let printed = run(&lab.pod, &flags, case.env).succeeds();
+            let flags = format!("--dry-run --output={output}");
+            let printed = run_case(&lab.pod, case, &flags).succeeds();
             testkit::golden::check(&Case::path(case.name, output), &printed);
         }
     }
@@ -463,8 +467,8 @@ fn wrong_flags_leave_the_rules_as_they_are() {
         ("-p 0", "--envoy-port"),
         ("-b 80,http", "http"),
         ("-i 10.0.0.0/33", "10.0.0.0/33"),
-        ("-m TPROXY", "TPROXY"),
-        ("--redirect-dns", "--redirect-dns"),
+        ("-m FOO", "--istio-inbound-interception-mode"),
+        ("-m TPROXY -t 0", "--istio-inbound-tproxy-mark"),
         ("--frobnicate", "--frobnicate"),
     ] {
         run(&lab.pod, flags, &[]).fails_with(2, named);

@@ -10,18 +10,21 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd, AsRawFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, Child, Command, Output},
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
     thread,
 };
 
 use anyhow::{Context, bail};
 pub use caps::Capability;
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, setns, unshare},
+};
 
 use link::{Address, Netlink};
 
@@ -189,6 +192,34 @@ impl Pod {
             keep_only(capabilities)?;
             command.output()
         })
+    }
+
+    /// As [`Pod::output_with`], the program finding `content` in the file at `path`, which is there already.
+    ///
+    /// # Errors
+    /// Why the file could not be covered, capabilities not be dropped or the program not be started.
+    pub fn output_beside(
+        &self,
+        (path, content): (&Path, &str),
+        capabilities: &[Capability],
+        command: &mut Command,
+    ) -> io::Result<Output> {
+        static N_FILES: AtomicU32 = AtomicU32::new(0);
+        let number = N_FILES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("minimesh-test-{}-{number}", process::id());
+        let file = std::env::temp_dir().join(name);
+        fs::write(&file, content)?;
+        let output = self.enter(|| {
+            // Mounts are the thread's own from here on, and the thread ends with the closure.
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            let (none, private) = (None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+            mount(none, "/", none, private, none)?;
+            mount(Some(&file), path, none, MsFlags::MS_BIND, none)?;
+            keep_only(capabilities)?;
+            command.output()
+        });
+        fs::remove_file(&file)?;
+        output
     }
 }
 

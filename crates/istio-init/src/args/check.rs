@@ -4,9 +4,8 @@
 //! replaced by a harmless one so that checking can go on; the caller throws the result away when a
 //! problem was noted.
 
-use std::num::NonZeroU16;
+mod capture;
 
-use contract::ids;
 use ipnet::IpNet;
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     accounts::Accounts,
-    capture::{Capture, Destinations, Inbound, Interface, LOOPBACK_V4, OwnerGroups, PortRange},
+    capture::{Interface, PortRange},
 };
 
 /// Reads typed values and collects what is wrong.
@@ -50,10 +49,12 @@ pub(super) fn config(
     let capture = checker.capture();
     let task = checker.task();
     let validation = checker.validation();
+    let leftovers = checker.leftovers();
     Config {
         capture,
         task,
         validation,
+        leftovers,
         warnings: checker.warnings,
     }
 }
@@ -94,113 +95,10 @@ fn level(text: &str) -> Result<Option<&str>, String> {
 // === impl Checker ===
 
 impl Checker<'_> {
-    fn capture(&mut self) -> Capture {
-        let proxy_uids = self.proxy_uids();
-        let proxy_gids = self.proxy_gids(&proxy_uids);
-        let included_ports = self.ports(&option::OUTBOUND_PORTS);
-        let excluded_ports = self.ports(&option::OUTBOUND_PORTS_EXCLUDE);
-        self.overlaps(
-            &included_ports,
-            &option::OUTBOUND_PORTS,
-            &excluded_ports,
-            &option::OUTBOUND_PORTS_EXCLUDE,
-        );
-        Capture {
-            outbound_port: self.value(&option::ENVOY_PORT, NonZeroU16::MIN, values::port),
-            inbound_port: self.value(&option::INBOUND_CAPTURE_PORT, NonZeroU16::MIN, values::port),
-            tunnel_port: self.value(&option::INBOUND_TUNNEL_PORT, NonZeroU16::MIN, values::port),
-            proxy_uids,
-            proxy_gids,
-            inbound: self.inbound(),
-            destinations: match self.settings.of(&option::SERVICE_CIDR).value {
-                ALL => Destinations::All,
-                _ => Destinations::Only(self.networks(&option::SERVICE_CIDR)),
-            },
-            excluded_destinations: self.networks(&option::SERVICE_EXCLUDE_CIDR),
-            included_ports,
-            excluded_ports,
-            excluded_interfaces: self.interfaces(&option::EXCLUDE_INTERFACES),
-            virtual_interfaces: self.interfaces(&option::KUBE_VIRT_INTERFACES),
-            owner_groups: self.owner_groups(),
-            loopback: self.value(&option::LOOPBACK_CIDR, LOOPBACK_V4, values::loopback),
-            drop_invalid: self.switch(&option::DROP_INVALID),
-        }
-    }
-
-    fn inbound(&mut self) -> Inbound {
-        let excluded = self.ports(&option::LOCAL_EXCLUDE_PORTS);
-        match self.settings.of(&option::INBOUND_PORTS).value {
-            "" => Inbound::None,
-            ALL => Inbound::All { except: excluded },
-            _ => {
-                let ports = self.ports(&option::INBOUND_PORTS);
-                let except = self.overlaps(
-                    &ports,
-                    &option::INBOUND_PORTS,
-                    &excluded,
-                    &option::LOCAL_EXCLUDE_PORTS,
-                );
-                Inbound::Only { ports, except }
-            }
-        }
-    }
-
-    /// Notes and returns the excluded ranges that overlap with included ones.
-    fn overlaps(
-        &mut self,
-        included: &[PortRange],
-        included_by: &'static Spec,
-        excluded: &[PortRange],
-        excluded_by: &'static Spec,
-    ) -> Vec<PortRange> {
-        let overlaps = |range: &PortRange| included.iter().any(|port| port.overlaps(*range));
-        let overlapping: Vec<_> = excluded.iter().copied().filter(overlaps).collect();
-        self.warnings
-            .extend(overlapping.iter().map(|range| Warning::Excluded {
-                ports: range.to_string(),
-                included_by: included_by.flag,
-                excluded_by: excluded_by.flag,
-            }));
-        overlapping
-    }
-
-    fn proxy_uids(&mut self) -> Vec<u32> {
-        let accounts = self.accounts;
-        if self.settings.of(&option::PROXY_UID).value.is_empty() {
-            let user = self.settings.of(&option::ENVOY_USER).value;
-            return vec![accounts.user(user).unwrap_or(ids::PROXY_UID)];
-        }
-        self.owners(&option::PROXY_UID, "user", &|name| accounts.user(name))
-    }
-
-    fn proxy_gids(&mut self, proxy_uids: &[u32]) -> Vec<u32> {
-        let accounts = self.accounts;
-        if self.settings.of(&option::PROXY_GID).value.is_empty() {
-            return proxy_uids.to_vec();
-        }
-        self.owners(&option::PROXY_GID, "group", &|name| accounts.group(name))
-    }
-
-    fn owner_groups(&mut self) -> OwnerGroups {
-        let accounts = self.accounts;
-        let find = |name: &str| accounts.group(name);
-        let except = self.owners(&option::OWNER_GROUPS_EXCLUDE, "group", &find);
-        match self.settings.of(&option::OWNER_GROUPS).value {
-            ALL => OwnerGroups::All { except },
-            _ => OwnerGroups::Only(self.owners(&option::OWNER_GROUPS, "group", &find)),
-        }
-    }
-
     /// Refuses what is asked for and not there.
     fn unsupported(&mut self) {
-        let switches: [(&'static Spec, &'static str); 2] = [
-            (&option::REDIRECT_DNS, "capture of DNS"),
-            (&option::CNI_MODE, "work for a CNI plugin"),
-        ];
-        for (spec, feature) in switches {
-            if self.switch(spec) {
-                self.refuse(spec, feature);
-            }
+        if self.switch(&option::CNI_MODE) {
+            self.refuse(&option::CNI_MODE, "work for a CNI plugin");
         }
         let texts: [(&'static Spec, &'static str); 3] = [
             (
@@ -221,11 +119,6 @@ impl Checker<'_> {
                 self.refuse(spec, feature);
             }
         }
-        match self.settings.of(&option::MODE).value {
-            "" | "REDIRECT" => {}
-            "TPROXY" => self.refuse(&option::MODE, "interception by TPROXY"),
-            _ => self.invalid(&option::MODE, "REDIRECT"),
-        }
         match self.settings.of(&option::BACKEND).value {
             "nftables" => {}
             "iptables" => self.refuse(&option::BACKEND, "the iptables back end"),
@@ -239,20 +132,12 @@ impl Checker<'_> {
             &option::DUAL_STACK,
             &option::NATIVE_NFTABLES,
             &option::RECONCILE,
-            &option::CAPTURE_ALL_DNS,
             &option::LOG_AS_JSON,
         ] {
             self.switch(spec);
         }
         for spec in [&option::HELP, &option::VERSION] {
             self.switch(spec);
-        }
-        for spec in [&option::TPROXY_MARK, &option::TPROXY_ROUTE_TABLE] {
-            let positive = |text: &str| match values::number(text) {
-                Some(1..) => Ok(()),
-                Some(0) | None => Err("a number from 1 to 4294967295".to_owned()),
-            };
-            self.value(spec, (), positive);
         }
         self.value(&option::LOG_OUTPUT_LEVEL, (), |text| {
             level(text).map(|_| ())

@@ -1,9 +1,9 @@
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::capture::{Destinations, Inbound, OwnerGroups};
+use crate::capture::{Destinations, Dns, Inbound, Interception, OwnerGroups};
 
 /// A system with one user and one group.
 struct Image;
@@ -180,6 +180,47 @@ fn wildcards_and_lists_mean_all_and_some() {
 }
 
 #[test]
+fn dns_is_captured_only_where_it_is_asked_for_by_that_name() {
+    for (flags, env, dns) in [
+        (&[][..], &[][..], Dns::Off),
+        (&["--capture-all-dns"], &[], Dns::Off),
+        (&["--redirect-dns"], &[], Dns::Servers(Vec::new())),
+        (
+            &[],
+            &[("ISTIO_META_DNS_CAPTURE", "true")],
+            Dns::Servers(Vec::new()),
+        ),
+        (&["--redirect-dns", "--capture-all-dns"], &[], Dns::All),
+        (
+            &["--redirect-dns=false"],
+            &[("CAPTURE_ALL_DNS", "true"), ("REDIRECT_DNS", "true")],
+            Dns::Off,
+        ),
+    ] {
+        assert_eq!(config(flags, env).capture.dns, dns, "{flags:?} {env:?}");
+    }
+}
+
+#[test]
+fn tproxy_has_a_mark_and_a_table() {
+    let interception = |flags: &[&str]| config(flags, &[]).capture.interception;
+    let tproxy = |mark, table| Interception::Tproxy {
+        mark: NonZeroU32::new(mark).expect("not zero"),
+        table: NonZeroU32::new(table).expect("not zero"),
+    };
+    assert_eq!(interception(&["-m", ""]), Interception::Redirect);
+    assert_eq!(
+        interception(&["-m", "REDIRECT", "-t", "5"]),
+        Interception::Redirect
+    );
+    assert_eq!(interception(&["-m", "TPROXY"]), tproxy(1337, 133));
+    assert_eq!(
+        interception(&["-m", "TPROXY", "-t", "4294967295", "-r", "1000"]),
+        tproxy(u32::MAX, 1000)
+    );
+}
+
+#[test]
 fn a_port_that_is_included_and_excluded_is_excluded_with_a_warning() {
     let config = config(
         &[
@@ -270,7 +311,7 @@ const COMPLAINTS: &[Complaint] = &[
     (
         &["-m", "FOO"],
         &[],
-        "--istio-inbound-interception-mode \"FOO\" (env ISTIO_INBOUND_INTERCEPTION_MODE): expected REDIRECT",
+        "--istio-inbound-interception-mode \"FOO\" (env ISTIO_INBOUND_INTERCEPTION_MODE): expected REDIRECT or TPROXY",
     ),
     (
         &["--dry-run=maybe"],
@@ -290,7 +331,12 @@ const COMPLAINTS: &[Complaint] = &[
     (
         &["-t", "0"],
         &[],
-        "--istio-inbound-tproxy-mark \"0\" (env ISTIO_INBOUND_TPROXY_MARK): expected a number from 1 to 4294967295",
+        "--istio-inbound-tproxy-mark \"0\" (env ISTIO_INBOUND_TPROXY_MARK): expected a number from 1 to 4294967295 other than 1338, the mark of what the proxy sends to its own pod",
+    ),
+    (
+        &["-m", "TPROXY", "-r", "254"],
+        &[],
+        "--istio-inbound-tproxy-route-table \"254\" (env ISTIO_INBOUND_TPROXY_ROUTE_TABLE): expected a number from 1 to 4294967295 other than 253, 254 and 255, the kernel's own tables",
     ),
     (
         &["--output", "json"],
@@ -319,16 +365,10 @@ fn each_wrong_value_is_named_with_flag_variable_and_expectation() {
 fn what_is_not_supported_is_refused_by_name() {
     for (flags, env, origin) in [
         (
-            &["-m", "TPROXY"][..],
+            &["--backend=iptables"][..],
             &[][..],
-            "--istio-inbound-interception-mode \"TPROXY\"",
+            "--backend \"iptables\"",
         ),
-        (
-            &[],
-            &[("ISTIO_META_DNS_CAPTURE", "true")],
-            "ISTIO_META_DNS_CAPTURE=\"true\" (flag --redirect-dns)",
-        ),
-        (&["--backend=iptables"], &[], "--backend \"iptables\""),
         (
             &["--force-iptables-binary=nft"],
             &[],
@@ -374,7 +414,7 @@ fn all_problems_are_named_at_once() {
             "-i",
             "10.0.0.0/33",
             "-m",
-            "TPROXY",
+            "tproxy",
             "--",
             "-p",
             "--envoy-port",

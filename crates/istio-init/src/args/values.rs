@@ -3,8 +3,13 @@
 //! Called by the checks; pure. Each reader takes one text and gives a typed value, or says what it
 //! expected, so that the caller can put the flag's name in front.
 
-use std::{ffi::OsString, num::NonZeroU16, time::Duration};
+use std::{
+    ffi::OsString,
+    num::{NonZeroU16, NonZeroU32},
+    time::Duration,
+};
 
+use contract::ids;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::options::{ALL, Spec};
@@ -132,6 +137,26 @@ pub(super) fn port(text: &str) -> Result<NonZeroU16, String> {
         .and_then(|number| u16::try_from(number).ok())
         .and_then(NonZeroU16::new);
     port.ok_or_else(|| "a port from 1 to 65535".to_owned())
+}
+
+/// A packet mark other than the one that the rules need for themselves.
+pub(super) fn mark(text: &str) -> Result<NonZeroU32, String> {
+    let mark = number(text).filter(|mark| *mark != ids::SELF_CALL_MARK);
+    mark.and_then(NonZeroU32::new).ok_or_else(|| {
+        format!(
+            "a number from 1 to 4294967295 other than {}, the mark of what the proxy sends to its own pod",
+            ids::SELF_CALL_MARK
+        )
+    })
+}
+
+/// A routing table other than those of the kernel, which hold the namespace's own routes.
+pub(super) fn route_table(text: &str) -> Result<NonZeroU32, String> {
+    let table = number(text).filter(|table| !(253..=255).contains(table));
+    table.and_then(NonZeroU32::new).ok_or_else(|| {
+        "a number from 1 to 4294967295 other than 253, 254 and 255, the kernel's own tables"
+            .to_owned()
+    })
 }
 
 /// `80`, `6000-8000` or iptables' `6000:8000`.

@@ -177,6 +177,23 @@ impl<'a> Attribute<'a> {
         Ok(u32::from_be_bytes(bytes))
     }
 
+    /// A number in the machine's own byte order, as routing writes them.
+    pub(crate) fn native_number(&self) -> Result<u32, Malformed> {
+        self.number()
+            .map(|number| u32::from_ne_bytes(number.to_be_bytes()))
+    }
+
+    /// A single byte.
+    pub(crate) fn byte(&self) -> Result<u8, Malformed> {
+        match self.value {
+            [byte] => Ok(*byte),
+            _ => Err(Malformed::Number {
+                kind: self.kind,
+                size: size_of::<u8>(),
+            }),
+        }
+    }
+
     /// A text that ends with a zero.
     pub(crate) fn name(&self) -> Result<&'a str, Malformed> {
         let text = self

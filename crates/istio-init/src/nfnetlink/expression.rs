@@ -4,8 +4,10 @@
 //! that rules of ours use, so whatever the kernel holds that does not read back as one of these
 //! expressions is not ours and compares unequal to all that is.
 
+mod decode;
+
 use super::uapi::{self, expression as attribute};
-use crate::netlink::{Attribute, Malformed, Packet};
+use crate::netlink::Packet;
 
 /// One step of a rule: load something, compare it, or act.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +17,21 @@ pub(crate) enum Expression {
         /// Which fact.
         key: u32,
     },
-    /// Load the state of connection tracking.
-    State,
+    /// Make what is loaded a fact about the packet.
+    SetMeta {
+        /// Which fact.
+        key: u32,
+    },
+    /// Load what connection tracking knows.
+    Tracking {
+        /// Which fact.
+        key: u32,
+    },
+    /// Tell connection tracking what is loaded.
+    SetTracking {
+        /// Which fact.
+        key: u32,
+    },
     /// Load bytes of the packet.
     Payload {
         /// Which header.
@@ -63,6 +78,11 @@ pub(crate) enum Expression {
     },
     /// Redirect to the port that was loaded.
     Redirect,
+    /// Hand over to the transparent socket on the port that was loaded; go on only if there is one.
+    Tproxy {
+        /// For packets of this family, or of any if it is 0.
+        family: u32,
+    },
     /// Decide.
     Verdict {
         /// What.
@@ -72,11 +92,6 @@ pub(crate) enum Expression {
     },
     /// Something that no rule of ours has.
     Foreign,
-}
-
-/// Attributes of an expression by number, each at most once.
-struct Fields<'a> {
-    attributes: Vec<Attribute<'a>>,
 }
 
 // === impl Expression ===
@@ -90,23 +105,10 @@ impl Expression {
         });
     }
 
-    /// Reads an element of a rule's list.
-    pub(super) fn decode(element: &Attribute<'_>) -> Result<Self, Malformed> {
-        let fields = Fields::new(element.nested())?;
-        let name = fields.name(attribute::NAME)?.unwrap_or_default();
-        let data = match fields.attribute(attribute::DATA) {
-            Some(data) => Fields::new(data.nested())?,
-            None => Fields {
-                attributes: Vec::new(),
-            },
-        };
-        Ok(Self::decode_fields(name, &data)?.unwrap_or(Self::Foreign))
-    }
-
     fn name(&self) -> &'static str {
         match self {
-            Self::Meta { .. } => "meta",
-            Self::State => "ct",
+            Self::Meta { .. } | Self::SetMeta { .. } => "meta",
+            Self::Tracking { .. } | Self::SetTracking { .. } => "ct",
             Self::Payload { .. } => "payload",
             Self::Mask { .. } => "bitwise",
             Self::Compare { .. } => "cmp",
@@ -115,6 +117,7 @@ impl Expression {
             Self::Counter => "counter",
             Self::Value { .. } | Self::Verdict { .. } => "immediate",
             Self::Redirect => "redir",
+            Self::Tproxy { .. } => "tproxy",
             // Never written: it only stands for what was read.
             Self::Foreign => "",
         }
@@ -126,9 +129,17 @@ impl Expression {
                 packet.number(attribute::META_DESTINATION, uapi::REGISTER);
                 packet.number(attribute::META_KEY, *key);
             }
-            Self::State => {
+            Self::SetMeta { key } => {
+                packet.number(attribute::META_KEY, *key);
+                packet.number(attribute::META_SOURCE, uapi::REGISTER);
+            }
+            Self::Tracking { key } => {
                 packet.number(attribute::CT_DESTINATION, uapi::REGISTER);
-                packet.number(attribute::CT_KEY, uapi::CT_STATE);
+                packet.number(attribute::CT_KEY, *key);
+            }
+            Self::SetTracking { key } => {
+                packet.number(attribute::CT_KEY, *key);
+                packet.number(attribute::CT_SOURCE, uapi::REGISTER);
             }
             Self::Payload {
                 base,
@@ -165,160 +176,13 @@ impl Expression {
                 packet.number(attribute::REDIRECT_FIRST, uapi::REGISTER);
                 packet.number(attribute::REDIRECT_FLAGS, uapi::REDIRECT_TO_PORT);
             }
+            Self::Tproxy { family } => {
+                packet.number(attribute::TPROXY_FAMILY, *family);
+                packet.number(attribute::TPROXY_PORT, uapi::REGISTER);
+            }
             Self::Verdict { code, chain } => encode_verdict(packet, *code, chain.as_deref()),
             Self::Counter | Self::Foreign => {}
         }
-    }
-
-    /// Nothing means that it is none of ours.
-    fn decode_fields(name: &str, data: &Fields<'_>) -> Result<Option<Self>, Malformed> {
-        let is_value = |kind| Ok::<_, Malformed>(data.number(kind)? == Some(uapi::REGISTER));
-        Ok(match name {
-            "meta" if is_value(attribute::META_DESTINATION)? => data
-                .number(attribute::META_KEY)?
-                .map(|key| Self::Meta { key }),
-            "ct" if is_value(attribute::CT_DESTINATION)? => {
-                (data.number(attribute::CT_KEY)? == Some(uapi::CT_STATE)).then_some(Self::State)
-            }
-            "payload" if is_value(attribute::PAYLOAD_DESTINATION)? => data.payload()?,
-            "bitwise"
-                if is_value(attribute::BITWISE_SOURCE)?
-                    && is_value(attribute::BITWISE_DESTINATION)? =>
-            {
-                data.mask()?
-            }
-            "cmp" if is_value(attribute::COMPARE_SOURCE)? => {
-                let negated = data.boolean(attribute::COMPARE_OPERATION)?;
-                let value = data.value(attribute::COMPARE_DATA)?;
-                negated
-                    .zip(value)
-                    .map(|(negated, value)| Self::Compare { negated, value })
-            }
-            "range" if is_value(attribute::RANGE_SOURCE)? => data.range()?,
-            "lookup" if is_value(attribute::LOOKUP_SOURCE)? => data.lookup()?,
-            "counter" => Some(Self::Counter),
-            "immediate" if is_value(attribute::IMMEDIATE_DESTINATION)? => data
-                .value(attribute::IMMEDIATE_DATA)?
-                .map(|value| Self::Value { value }),
-            "immediate"
-                if data.number(attribute::IMMEDIATE_DESTINATION)?
-                    == Some(uapi::REGISTER_VERDICT) =>
-            {
-                data.verdict()?
-            }
-            "redir" if is_value(attribute::REDIRECT_FIRST)? => {
-                // The kernel fills in the last port of the range, which is the first.
-                let last = data
-                    .number(attribute::REDIRECT_LAST)?
-                    .unwrap_or(uapi::REGISTER);
-                let flags = data.number(attribute::REDIRECT_FLAGS)?;
-                (last == uapi::REGISTER && flags == Some(uapi::REDIRECT_TO_PORT))
-                    .then_some(Self::Redirect)
-            }
-            _ => None,
-        })
-    }
-}
-
-// === impl Fields ===
-
-impl<'a> Fields<'a> {
-    fn new(
-        attributes: impl Iterator<Item = Result<Attribute<'a>, Malformed>>,
-    ) -> Result<Self, Malformed> {
-        let attributes = attributes.collect::<Result<_, _>>()?;
-        Ok(Self { attributes })
-    }
-
-    fn attribute(&self, kind: u16) -> Option<&Attribute<'a>> {
-        self.attributes
-            .iter()
-            .find(|attribute| attribute.kind == kind)
-    }
-
-    fn number(&self, kind: u16) -> Result<Option<u32>, Malformed> {
-        self.attribute(kind).map(Attribute::number).transpose()
-    }
-
-    fn name(&self, kind: u16) -> Result<Option<&'a str>, Malformed> {
-        self.attribute(kind).map(Attribute::name).transpose()
-    }
-
-    /// Comparisons and ranges have two operations of ours: 0 for equal, 1 for not equal.
-    fn boolean(&self, kind: u16) -> Result<Option<bool>, Malformed> {
-        Ok(match self.number(kind)? {
-            Some(0) => Some(false),
-            Some(1) => Some(true),
-            Some(_) | None => None,
-        })
-    }
-
-    fn value(&self, kind: u16) -> Result<Option<Vec<u8>>, Malformed> {
-        let Some(data) = self.attribute(kind) else {
-            return Ok(None);
-        };
-        let fields = Self::new(data.nested())?;
-        Ok(fields
-            .attribute(attribute::VALUE)
-            .map(|value| value.value.to_vec()))
-    }
-
-    fn payload(&self) -> Result<Option<Expression>, Malformed> {
-        let base = self.number(attribute::PAYLOAD_BASE)?;
-        let offset = self.number(attribute::PAYLOAD_OFFSET)?;
-        let length = self.number(attribute::PAYLOAD_LENGTH)?;
-        let loaded = base.zip(offset).zip(length);
-        Ok(loaded.map(|((base, offset), length)| Expression::Payload {
-            base,
-            offset,
-            length,
-        }))
-    }
-
-    /// Kernels before 5.6 know no operation but masking and name none; the bits to flip must all be
-    /// zero.
-    fn mask(&self) -> Result<Option<Expression>, Malformed> {
-        let is_mask = self.number(attribute::BITWISE_OPERATION)?.unwrap_or(0) == 0;
-        let flipped = self.value(attribute::BITWISE_XOR)?.unwrap_or_default();
-        let mask = self.value(attribute::BITWISE_MASK)?;
-        let is_mask = is_mask && flipped.iter().all(|byte| *byte == 0);
-        Ok(mask
-            .filter(|_| is_mask)
-            .map(|mask| Expression::Mask { mask }))
-    }
-
-    fn range(&self) -> Result<Option<Expression>, Malformed> {
-        let negated = self.boolean(attribute::RANGE_OPERATION)?;
-        let from = self.value(attribute::RANGE_FROM)?;
-        let to = self.value(attribute::RANGE_TO)?;
-        let range = negated.zip(from).zip(to);
-        Ok(range.map(|((negated, from), to)| Expression::Range { negated, from, to }))
-    }
-
-    fn lookup(&self) -> Result<Option<Expression>, Malformed> {
-        let negated = match self.attribute(attribute::LOOKUP_FLAGS) {
-            Some(_) => self.boolean(attribute::LOOKUP_FLAGS)?,
-            None => Some(false),
-        };
-        let set = self.name(attribute::LOOKUP_SET)?;
-        Ok(negated.zip(set).map(|(negated, set)| Expression::Lookup {
-            negated,
-            set: set.to_owned(),
-        }))
-    }
-
-    fn verdict(&self) -> Result<Option<Expression>, Malformed> {
-        let Some(data) = self.attribute(attribute::IMMEDIATE_DATA) else {
-            return Ok(None);
-        };
-        let fields = Self::new(data.nested())?;
-        let Some(verdict) = fields.attribute(attribute::VERDICT) else {
-            return Ok(None);
-        };
-        let fields = Self::new(verdict.nested())?;
-        let chain = fields.name(attribute::VERDICT_CHAIN)?.map(str::to_owned);
-        let code = fields.number(attribute::VERDICT_CODE)?;
-        Ok(code.map(|code| Expression::Verdict { code, chain }))
     }
 }
 

@@ -11,7 +11,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::{
     expression::Expression,
     ruleset::{Base, Chain, Element, Ruleset, Set},
-    uapi::{self, key, meta, set as flag},
+    uapi::{self, ct, key, meta, set as flag},
 };
 use crate::{
     capture::{Interface, PortRange},
@@ -56,16 +56,12 @@ fn chain(entry: &ChainRules<'_>) -> Chain {
     let hook = match entry.chain {
         plan::Chain::Prerouting => Some(uapi::chain::PREROUTING),
         plan::Chain::Output => Some(uapi::chain::OUTPUT),
-        plan::Chain::IstioInbound
-        | plan::Chain::IstioRedirect
-        | plan::Chain::IstioInRedirect
-        | plan::Chain::IstioOutput
-        | plan::Chain::IstioDrop => None,
+        _ => None,
     };
     Chain {
         name: entry.chain.nft_name(entry.table).to_owned(),
         base: hook.map(|hook| Base {
-            kind: entry.table.nft_type().to_owned(),
+            kind: entry.chain.nft_type(entry.table).to_owned(),
             hook,
             priority: entry.table.priority().cast_unsigned(),
             policy: uapi::VERDICT_ACCEPT,
@@ -79,23 +75,58 @@ fn rule(rule: &Rule) -> Vec<Expression> {
     if rule.action.is_counted() {
         steps.push(Expression::Counter);
     }
-    let verdict = |code, chain: Option<&str>| Expression::Verdict {
-        code,
-        chain: chain.map(str::to_owned),
-    };
+    steps.extend(action(rule));
+    steps
+}
+
+fn action(rule: &Rule) -> Vec<Expression> {
     match rule.action {
-        Action::Return => steps.push(verdict(uapi::VERDICT_RETURN, None)),
-        Action::Jump(chain) => steps.push(verdict(
-            uapi::VERDICT_JUMP,
-            Some(chain.nft_name(rule.table)),
-        )),
+        Action::Return => vec![verdict(uapi::VERDICT_RETURN, None)],
+        Action::Accept => vec![verdict(uapi::VERDICT_ACCEPT, None)],
+        Action::Jump(chain) => {
+            let name = chain.nft_name(rule.table);
+            vec![verdict(uapi::VERDICT_JUMP, Some(name))]
+        }
         Action::Redirect(port) => {
             let value = port_bytes(port.get());
-            steps.extend([Expression::Value { value }, Expression::Redirect]);
+            vec![Expression::Value { value }, Expression::Redirect]
         }
-        Action::Drop => steps.push(verdict(uapi::VERDICT_DROP, None)),
+        Action::Tproxy { port, mark } => {
+            let value = port_bytes(port.get());
+            let family = rule.family().map_or(0, family_number).into();
+            let mut steps = vec![Expression::Value { value }, Expression::Tproxy { family }];
+            steps.extend(set_mark(mark.get()));
+            steps.push(verdict(uapi::VERDICT_ACCEPT, None));
+            steps
+        }
+        Action::Mark(mark) => set_mark(mark).to_vec(),
+        Action::SaveMark => vec![load(meta::MARK), Expression::SetTracking { key: ct::MARK }],
+        Action::RestoreMark => vec![
+            Expression::Tracking { key: ct::MARK },
+            Expression::SetMeta { key: meta::MARK },
+        ],
+        Action::Zone(zone) => {
+            let value = zone.to_ne_bytes().to_vec();
+            vec![
+                Expression::Value { value },
+                Expression::SetTracking { key: ct::ZONE },
+            ]
+        }
+        Action::Drop => vec![verdict(uapi::VERDICT_DROP, None)],
     }
-    steps
+}
+
+fn set_mark(mark: u32) -> [Expression; 2] {
+    let value = mark.to_ne_bytes().to_vec();
+    [
+        Expression::Value { value },
+        Expression::SetMeta { key: meta::MARK },
+    ]
+}
+
+fn verdict(code: u32, chain: Option<&str>) -> Expression {
+    let chain = chain.map(str::to_owned);
+    Expression::Verdict { code, chain }
 }
 
 fn condition(condition: &Match) -> Vec<Expression> {
@@ -107,23 +138,36 @@ fn condition(condition: &Match) -> Vec<Expression> {
         Match::Destination(addresses) => address(addresses, |field| field.destination),
         Match::Protocol(Protocol::Tcp) => vec![load(meta::PROTOCOL), equals(vec![TCP])],
         Match::Protocol(Protocol::Udp) => vec![load(meta::PROTOCOL), equals(vec![UDP])],
-        Match::DestinationPort(ports) => vec![
-            Expression::Payload {
-                base: uapi::BASE_TRANSPORT,
-                offset: 2,
-                length: 2,
-            },
-            one_of(ports, port),
-        ],
-        Match::User(users) => vec![load(meta::SOCKET_USER), one_of(users, owner)],
-        Match::Group(groups) => vec![load(meta::SOCKET_GROUP), one_of(groups, owner)],
-        Match::Invalid => vec![
-            Expression::State,
-            Expression::Mask {
-                mask: uapi::CT_STATE_INVALID.to_ne_bytes().to_vec(),
-            },
-            differs(vec![0; size_of::<u32>()]),
-        ],
+        Match::SourcePort(ports) => vec![transport(0), one_of(ports, port)],
+        Match::DestinationPort(ports) => vec![transport(2), one_of(ports, port)],
+        Match::User(users) => vec![load(meta::SOCKET_USER), one_of(users, number)],
+        Match::Group(groups) => vec![load(meta::SOCKET_GROUP), one_of(groups, number)],
+        Match::Mark { mark, negated } => vec![load(meta::MARK), number(mark, *negated)],
+        Match::ConnectionMark(mark) => {
+            vec![Expression::Tracking { key: ct::MARK }, number(mark, false)]
+        }
+        Match::Established => state(ct::ESTABLISHED | ct::RELATED),
+        Match::Invalid => state(ct::INVALID),
+    }
+}
+
+/// Any of these bits.
+fn state(bits: u32) -> Vec<Expression> {
+    vec![
+        Expression::Tracking { key: ct::STATE },
+        Expression::Mask {
+            mask: bits.to_ne_bytes().to_vec(),
+        },
+        differs(vec![0; size_of::<u32>()]),
+    ]
+}
+
+/// A port, by its place in the header of TCP or UDP.
+fn transport(offset: u32) -> Expression {
+    Expression::Payload {
+        base: uapi::BASE_TRANSPORT,
+        offset,
+        length: 2,
     }
 }
 
@@ -204,7 +248,8 @@ fn port(range: &PortRange, negated: bool) -> Expression {
     }
 }
 
-fn owner(number: &u32, negated: bool) -> Expression {
+/// An owner or a mark.
+fn number(number: &u32, negated: bool) -> Expression {
     let value = number.to_ne_bytes().to_vec();
     Expression::Compare { negated, value }
 }

@@ -66,6 +66,27 @@ pub(super) fn ruleset(
     Ok(Some(ruleset))
 }
 
+/// Names of all tables of our family. They may be of a newer generation than what was read before;
+/// a transaction that names the older one is then refused.
+pub(super) fn tables(socket: &mut Socket) -> Result<Vec<String>, NetlinkError> {
+    let mut packet = Packet::default();
+    let header = [uapi::FAMILY_INET, 0, 0, 0];
+    let request = packet.message(message::GET_TABLE, flags::DUMP, &header, |_| {});
+    let mut names = Vec::new();
+    socket.ask(&packet, request, |answer| {
+        if answer.kind == message::NEW_TABLE {
+            for attribute in answer.attributes(uapi::HEADER) {
+                let attribute = attribute?;
+                if attribute.kind == uapi::table::NAME {
+                    names.push(attribute.name()?.to_owned());
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(names)
+}
+
 /// Asks one question after the other.
 struct Reader<'a> {
     socket: &'a mut Socket,

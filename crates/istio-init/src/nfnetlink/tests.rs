@@ -12,7 +12,10 @@ fn expressions() -> impl Strategy<Value = Expression> {
     let bytes = || vec(any::<u8>(), 1..16);
     prop_oneof![
         any::<u32>().prop_map(|key| Expression::Meta { key }),
-        Just(Expression::State),
+        any::<u32>().prop_map(|key| Expression::SetMeta { key }),
+        any::<u32>().prop_map(|key| Expression::Tracking { key }),
+        any::<u32>().prop_map(|key| Expression::SetTracking { key }),
+        any::<u32>().prop_map(|family| Expression::Tproxy { family }),
         (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(base, offset, length)| {
             Expression::Payload {
                 base,
@@ -158,7 +161,7 @@ fn a_set_that_fills_several_messages_arrives_whole() {
         ..Ruleset::default()
     };
     assert_eq!(
-        carried_out(&Transaction::install(Generation(1), &ruleset, false)),
+        carried_out(&Transaction::install(Generation(1), &ruleset, &[])),
         ruleset
     );
 }
@@ -176,31 +179,34 @@ fn a_refused_part_is_named_by_its_number() {
             }),
             rules: vec![
                 vec![Expression::Redirect],
-                vec![Expression::State],
+                vec![Expression::Tracking { key: 0 }],
+                vec![Expression::Tproxy { family: 2 }],
                 vec![Expression::Counter],
             ],
         }],
         ..Ruleset::default()
     };
-    let transaction = Transaction::install(Generation(7), &ruleset, false);
-    let parts: Vec<Part> = (1..=7).map(|sequence| transaction.part(sequence)).collect();
+    let transaction = Transaction::install(Generation(7), &ruleset, &[]);
+    let parts: Vec<Part> = (1..=8).map(|sequence| transaction.part(sequence)).collect();
     let expected = [
         Part::Transaction,
         Part::Table,
         Part::NatChain,
         Part::RedirectRule,
-        Part::StateRule,
+        Part::TrackingRule,
+        Part::TproxyRule,
         Part::Rule,
         Part::Transaction,
     ];
     assert_eq!(parts, expected);
-    assert_eq!(transaction.last(), 6);
+    assert_eq!(transaction.last(), 7);
 }
 
 proptest! {
     #[test]
     fn a_transaction_says_all_that_is_wanted(ruleset in rulesets(), replaces in any::<bool>()) {
-        let transaction = Transaction::install(Generation(1), &ruleset, replaces);
+        let doomed = if replaces { &["a", "b"][..] } else { &[] };
+        let transaction = Transaction::install(Generation(1), &ruleset, doomed);
         prop_assert_eq!(carried_out(&transaction), ruleset);
     }
 
@@ -230,7 +236,7 @@ proptest! {
             let _ = read::decode_rule(&message);
         };
         decode(&payload);
-        let transaction = Transaction::install(Generation(1), &ruleset, true);
+        let transaction = Transaction::install(Generation(1), &ruleset, &["t"]);
         for message in read_messages(transaction.packet()).into_iter().take(20) {
             payload = message.payload.to_vec();
             let place = place.index(payload.len());

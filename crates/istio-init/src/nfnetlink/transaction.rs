@@ -40,8 +40,10 @@ pub enum Part {
     Set,
     /// A rule that redirects.
     RedirectRule,
-    /// A rule that asks connection tracking.
-    StateRule,
+    /// A rule that hands over to a transparent socket.
+    TproxyRule,
+    /// A rule that asks connection tracking, or tells it something.
+    TrackingRule,
     /// Any other rule.
     Rule,
 }
@@ -53,13 +55,13 @@ const ELEMENTS_PER_MESSAGE: usize = 256;
 // === impl Transaction ===
 
 impl Transaction {
-    /// Puts `wanted` in the place of whatever the table holds.
-    pub(crate) fn install(generation: Generation, wanted: &Ruleset, replaces: bool) -> Self {
+    /// Puts `wanted` in the place of the tables of these names, which are there.
+    pub(crate) fn install(generation: Generation, wanted: &Ruleset, doomed: &[&str]) -> Self {
         let mut transaction = Self::begin(generation);
-        if replaces {
-            transaction.table(message::DELETE_TABLE, 0);
+        for table in doomed {
+            transaction.table(message::DELETE_TABLE, 0, table);
         }
-        transaction.table(message::NEW_TABLE, flags::CREATE);
+        transaction.table(message::NEW_TABLE, flags::CREATE, chains::TABLE);
         for (position, set) in wanted.sets.iter().enumerate() {
             transaction.set(position, set);
         }
@@ -74,10 +76,12 @@ impl Transaction {
         transaction.end()
     }
 
-    /// Removes the table.
-    pub(crate) fn remove(generation: Generation) -> Self {
+    /// Removes the tables of these names, which are there.
+    pub(crate) fn remove(generation: Generation, doomed: &[&str]) -> Self {
         let mut transaction = Self::begin(generation);
-        transaction.table(message::DELETE_TABLE, 0);
+        for table in doomed {
+            transaction.table(message::DELETE_TABLE, 0, table);
+        }
         transaction.end()
     }
 
@@ -116,9 +120,9 @@ impl Transaction {
         self
     }
 
-    fn table(&mut self, kind: u16, flags: u16) {
+    fn table(&mut self, kind: u16, flags: u16, name: &str) {
         self.request(Part::Table, kind, flags, |packet| {
-            packet.name(uapi::table::NAME, chains::TABLE);
+            packet.name(uapi::table::NAME, name);
         });
     }
 
@@ -175,13 +179,15 @@ impl Transaction {
     }
 
     fn rule(&mut self, chain: &str, steps: &[Expression]) {
-        let part = if steps.contains(&Expression::Redirect) {
-            Part::RedirectRule
-        } else if steps.contains(&Expression::State) {
-            Part::StateRule
-        } else {
-            Part::Rule
-        };
+        let part = steps.iter().find_map(|step| match step {
+            Expression::Redirect => Some(Part::RedirectRule),
+            Expression::Tproxy { .. } => Some(Part::TproxyRule),
+            Expression::Tracking { .. } | Expression::SetTracking { .. } => {
+                Some(Part::TrackingRule)
+            }
+            _ => None,
+        });
+        let part = part.unwrap_or(Part::Rule);
         self.request(
             part,
             message::NEW_RULE,
@@ -226,7 +232,8 @@ impl Part {
         match self {
             Self::NatChain => "nft_chain_nat",
             Self::RedirectRule => "nft_redir",
-            Self::StateRule => "nft_ct",
+            Self::TproxyRule => "nft_tproxy",
+            Self::TrackingRule => "nft_ct",
             Self::Transaction | Self::Table | Self::Chain | Self::Set | Self::Rule => "nf_tables",
         }
     }
@@ -241,7 +248,8 @@ impl fmt::Display for Part {
             Self::Chain => "a chain",
             Self::Set => "a set",
             Self::RedirectRule => "a redirecting rule",
-            Self::StateRule => "a rule on the state of a connection",
+            Self::TproxyRule => "a rule that hands over to a transparent socket",
+            Self::TrackingRule => "a rule on what connection tracking knows",
             Self::Rule => "a rule",
         })
     }

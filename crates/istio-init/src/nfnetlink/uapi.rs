@@ -107,6 +107,8 @@ pub(super) mod expression {
     pub(in crate::nfnetlink) const META_KEY: u16 = 2;
     pub(in crate::nfnetlink) const CT_DESTINATION: u16 = 1;
     pub(in crate::nfnetlink) const CT_KEY: u16 = 2;
+    pub(in crate::nfnetlink) const META_SOURCE: u16 = 3;
+    pub(in crate::nfnetlink) const CT_SOURCE: u16 = 4;
     pub(in crate::nfnetlink) const PAYLOAD_DESTINATION: u16 = 1;
     pub(in crate::nfnetlink) const PAYLOAD_BASE: u16 = 2;
     pub(in crate::nfnetlink) const PAYLOAD_OFFSET: u16 = 3;
@@ -129,6 +131,9 @@ pub(super) mod expression {
     pub(in crate::nfnetlink) const LOOKUP_FLAGS: u16 = 5;
     pub(in crate::nfnetlink) const IMMEDIATE_DESTINATION: u16 = 1;
     pub(in crate::nfnetlink) const IMMEDIATE_DATA: u16 = 2;
+    pub(in crate::nfnetlink) const TPROXY_FAMILY: u16 = 1;
+    pub(in crate::nfnetlink) const TPROXY_ADDRESS: u16 = 2;
+    pub(in crate::nfnetlink) const TPROXY_PORT: u16 = 3;
     pub(in crate::nfnetlink) const REDIRECT_FIRST: u16 = 1;
     pub(in crate::nfnetlink) const REDIRECT_LAST: u16 = 2;
     pub(in crate::nfnetlink) const REDIRECT_FLAGS: u16 = 3;
@@ -140,6 +145,7 @@ pub(super) const REGISTER: u32 = 1;
 
 /// Keys of `meta`.
 pub(super) mod meta {
+    pub(in crate::nfnetlink) const MARK: u32 = 3;
     pub(in crate::nfnetlink) const IN_NAME: u32 = 6;
     pub(in crate::nfnetlink) const OUT_NAME: u32 = 7;
     pub(in crate::nfnetlink) const SOCKET_USER: u32 = 10;
@@ -148,9 +154,15 @@ pub(super) mod meta {
     pub(in crate::nfnetlink) const PROTOCOL: u32 = 16;
 }
 
-/// The key of `ct` that gives the state, and its bit for packets that make no sense.
-pub(super) const CT_STATE: u32 = 0;
-pub(super) const CT_STATE_INVALID: u32 = 1;
+/// Keys of `ct`, and bits of the state (`NF_CT_STATE_BIT` of `enum ip_conntrack_info`).
+pub(super) mod ct {
+    pub(in crate::nfnetlink) const STATE: u32 = 0;
+    pub(in crate::nfnetlink) const MARK: u32 = 3;
+    pub(in crate::nfnetlink) const ZONE: u32 = 17;
+    pub(in crate::nfnetlink) const INVALID: u32 = 1;
+    pub(in crate::nfnetlink) const ESTABLISHED: u32 = 2;
+    pub(in crate::nfnetlink) const RELATED: u32 = 4;
+}
 
 /// Where a payload's offset counts from.
 pub(super) const BASE_NETWORK: u32 = 1;

@@ -42,10 +42,15 @@ pub(super) fn read_back(plan: &Plan) -> ReadBack {
 /// Direction and family that the rule is for.
 fn scope(rule: &Rule) -> String {
     let direction = match rule.chain {
-        Chain::Output | Chain::IstioOutput | Chain::IstioRedirect => "outbound",
-        Chain::Prerouting | Chain::IstioInbound | Chain::IstioInRedirect | Chain::IstioDrop => {
-            "inbound"
+        Chain::Output | Chain::IstioOutput | Chain::IstioOutputDns | Chain::IstioRedirect => {
+            "outbound"
         }
+        Chain::Prerouting
+        | Chain::IstioInbound
+        | Chain::IstioInRedirect
+        | Chain::IstioDivert
+        | Chain::IstioTproxy
+        | Chain::IstioDrop => "inbound",
     };
     let family = match rule.family() {
         Some(Family::V4) => "IPv4",

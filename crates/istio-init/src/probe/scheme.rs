@@ -255,6 +255,10 @@ fn probe(
         destination_port: destination.port(),
         owner: Some(owner),
         state: State::New,
+        mark: 0,
+        connection_mark: 0,
+        // The listeners of this program are not transparent: that takes a capability.
+        proxy_listens: false,
     };
     let outcome = walk(plan, backend, &packet);
     Probe {
@@ -263,7 +267,7 @@ fn probe(
         source: None,
         destination,
         expected: match (outcome.verdict, way) {
-            (Verdict::Redirect(port), _) => Expected::Proxy(port),
+            (Verdict::Redirect(port) | Verdict::Tproxy(port), _) => Expected::Proxy(port),
             (Verdict::Pass, Way::Inbound) => Expected::Destination,
             (Verdict::Pass, Way::Outbound) | (Verdict::Drop, _) => Expected::Elsewhere,
         },

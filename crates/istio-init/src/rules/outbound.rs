@@ -2,12 +2,12 @@
 //! captured to `ISTIO_REDIRECT`.
 //!
 //! Called by [`plan`](super::plan) last. The order is: what passes by port; what the proxy and the
-//! application say to themselves through `lo`; what passes by user, group, address; then what is
-//! captured by port and by address.
+//! application say to themselves through `lo`; what passes by user, group; questions to DNS
+//! servers; what passes by address; then what is captured by port and by address.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{Builder, loopback_out, tcp};
+use super::{Builder, dns, loopback_out, negated, tcp};
 use crate::{
     capture::{Destinations, Interface, OwnerGroups, PortRange},
     plan::{Action, Addresses, Backend, Chain, Families, Match, OneOf, Protocol, Table},
@@ -28,6 +28,7 @@ pub(super) fn rules(builder: &mut Builder<'_>) {
         Backend::Iptables => owners_one_by_one(builder),
     }
     owner_groups(builder);
+    dns::rules(builder);
     for loopback in builder.loopbacks() {
         pass(builder, vec![Match::Destination(loopback)]);
     }
@@ -81,20 +82,18 @@ fn included_ports(builder: &mut Builder<'_>) {
 }
 
 /// Istio's own sequence: three rules for each user, then for each group.
+///
+/// Where questions to DNS servers are captured, those that the first two rules would decide about go
+/// on: from users of the proxy by TCP, from others by either protocol.
 fn owners_one_by_one(builder: &mut Builder<'_>) {
-    let capture = builder.capture;
-    let users = capture
-        .proxy_uids
-        .iter()
-        .map(|uid| Match::User(OneOf::is(*uid)));
-    let groups = capture
-        .proxy_gids
-        .iter()
-        .map(|gid| Match::Group(OneOf::is(*gid)));
-    for owner in users.chain(groups) {
-        call_to_own_service(builder, &owner);
-        if !capture.destinations.lists_loopback() {
-            pass(builder, vec![loopback_out(), negated(owner.clone())]);
+    let is_dns = builder.capture.dns.is_captured();
+    for owner in builder.owners() {
+        call_to_own_service(builder, &owner, is_dns && matches!(owner, Match::User(_)));
+        if !builder.capture.destinations.lists_loopback() {
+            let mut others = vec![loopback_out()];
+            others.extend(is_dns.then(but_questions).into_iter().flatten());
+            others.push(negated(owner.clone()));
+            pass(builder, others);
         }
         pass(builder, vec![owner]);
     }
@@ -108,39 +107,49 @@ fn owners_one_by_one(builder: &mut Builder<'_>) {
 /// second rule missing; then owners are disjoint cases and can share a rule. A packet without a
 /// socket has no owner; iptables' negated match holds for it and nf_tables' does not, which is one
 /// more reason to have none here.
+///
+/// Where questions to DNS servers are captured, the return leaves out TCP to their port and all that
+/// is not TCP; of these, groups of the proxy turn the former to the inbound side.
 fn owners_at_once(builder: &mut Builder<'_>) {
     let capture = builder.capture;
-    let users = OneOf::of("proxy_users", capture.proxy_uids.clone());
-    let groups = OneOf::of("proxy_groups", capture.proxy_gids.clone());
+    let is_dns = capture.dns.is_captured();
+    let users = Match::User(OneOf::of("proxy_users", capture.proxy_uids.clone()));
+    let groups = Match::Group(OneOf::of("proxy_groups", capture.proxy_gids.clone()));
     if capture.destinations.lists_loopback() {
-        call_to_own_service(builder, &Match::User(users.clone()));
-        pass(builder, vec![Match::User(users)]);
-        call_to_own_service(builder, &Match::Group(groups.clone()));
-        pass(builder, vec![Match::Group(groups)]);
+        call_to_own_service(builder, &users, is_dns);
+        pass(builder, vec![users]);
+        call_to_own_service(builder, &groups, false);
+        pass(builder, vec![groups]);
         return;
     }
     if let Some(first) = capture.proxy_uids.first() {
-        call_to_own_service(builder, &Match::User(OneOf::is(*first)));
+        call_to_own_service(builder, &Match::User(OneOf::is(*first)), is_dns);
     }
-    pass(builder, vec![loopback_out()]);
-    pass(builder, vec![Match::User(users)]);
-    pass(builder, vec![Match::Group(groups)]);
+    let mut others = vec![loopback_out()];
+    others.extend(is_dns.then(but_questions).into_iter().flatten());
+    pass(builder, others);
+    pass(builder, vec![users]);
+    if is_dns {
+        call_to_own_service(builder, &groups, false);
+    }
+    pass(builder, vec![groups]);
 }
 
 /// The proxy sends what its application said to the pod's own service to the pod itself: it passes
-/// the inbound side too.
-fn call_to_own_service(builder: &mut Builder<'_>, owner: &Match) {
-    let tunnel = OneOf::is_not(PortRange::single(builder.capture.tunnel_port));
+/// the inbound side too, but for the tunnel and, if asked for, questions to DNS servers.
+fn call_to_own_service(builder: &mut Builder<'_>, owner: &Match, but_dns: bool) {
+    let tunnel = PortRange::single(builder.capture.tunnel_port);
+    let ports = match but_dns {
+        true => vec![PortRange::single(dns::PORT), tunnel],
+        false => vec![tunnel],
+    };
+    let ports = OneOf::of("dns_and_tunnel_ports", ports).negate();
     for loopback in builder.loopbacks() {
-        let elsewhere = match loopback {
-            Addresses::V4(network) => Addresses::V4(network.negate()),
-            Addresses::V6(network) => Addresses::V6(network.negate()),
-        };
         let matches = vec![
             loopback_out(),
-            Match::Destination(elsewhere),
+            negated(Match::Destination(loopback)),
             tcp(),
-            Match::DestinationPort(tunnel.clone()),
+            Match::DestinationPort(ports.clone()),
             owner.clone(),
         ];
         builder.nat(
@@ -151,8 +160,13 @@ fn call_to_own_service(builder: &mut Builder<'_>, owner: &Match) {
     }
 }
 
-/// Only TCP is ever captured, and a TCP connection always begins at a socket, so packets without an
-/// owner do not matter here.
+fn but_questions() -> [Match; 2] {
+    let port = OneOf::is_not(PortRange::single(dns::PORT));
+    [tcp(), Match::DestinationPort(port)]
+}
+
+/// What is captured, TCP and questions to DNS servers, always begins at a socket, so packets without
+/// an owner do not matter here.
 fn owner_groups(builder: &mut Builder<'_>) {
     match &builder.capture.owner_groups {
         OwnerGroups::All { except } if except.is_empty() => {}
@@ -181,7 +195,11 @@ fn captured_networks(builder: &Builder<'_>) -> Vec<Vec<Match>> {
 }
 
 /// Splits networks by family; the names are those of the sets.
-fn networks(families: Families, names: [&'static str; 2], networks: &[IpNet]) -> Vec<Addresses> {
+pub(super) fn networks(
+    families: Families,
+    names: [&'static str; 2],
+    networks: &[IpNet],
+) -> Vec<Addresses> {
     let [name_v4, name_v6] = names;
     let v4: Vec<Ipv4Net> = networks
         .iter()
@@ -205,12 +223,4 @@ fn networks(families: Families, names: [&'static str; 2], networks: &[IpNet]) ->
 
 fn pass(builder: &mut Builder<'_>, matches: Vec<Match>) {
     builder.nat(Chain::IstioOutput, matches, Action::Return);
-}
-
-fn negated(owner: Match) -> Match {
-    match owner {
-        Match::User(users) => Match::User(users.negate()),
-        Match::Group(groups) => Match::Group(groups.negate()),
-        other => other,
-    }
 }

@@ -1,19 +1,21 @@
 //! Two pods on a node, and what tests do in them.
 
 use std::{
-    io,
+    io::{self, Write as _},
     net::{
         IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream,
     },
     os::fd::AsRawFd as _,
-    process::Command,
+    path::Path,
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
+use contract::paths;
 use nix::{
     sys::socket::{
         AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrStorage,
-        bind, connect as connect_socket, getsockopt, recv, sendto, socket, sockopt,
+        bind, connect as connect_socket, getsockopt, recv, sendto, setsockopt, socket, sockopt,
     },
     unistd::{Gid, Uid, setfsgid, setfsuid},
 };
@@ -22,7 +24,7 @@ use testkit::{
     process::eventually,
 };
 
-use crate::cases;
+use crate::cases::{self, Case};
 
 /// A pod with rules and another one without.
 pub(crate) struct Lab {
@@ -124,6 +126,24 @@ impl Listener {
         .expect("the port is free")
     }
 
+    /// As [`Listener::any`], taking connections whose addresses are not the pod's own, as TPROXY
+    /// hands them over.
+    pub(crate) fn transparent(pod: &Pod, port: u16) -> Self {
+        let listener = Self::any(pod, port);
+        // IPv4's option is what a socket of either family is asked for.
+        setsockopt(&listener.v4, sockopt::IpTransparent, &true).expect("the test may do this");
+        setsockopt(&listener.v6, sockopt::IpTransparent, &true).expect("the test may do this");
+        listener
+    }
+
+    /// Where the next connection was meant to go as its own address says, which TPROXY leaves as it
+    /// was.
+    pub(crate) fn accepted_as_is(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let accepted = self.v4.accept().or_else(|_| self.v6.accept());
+        let (stream, peer) = accepted.ok()?;
+        Some((stream.local_addr().expect("it is connected"), peer))
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.v4.local_addr().expect("the listener is bound").port()
     }
@@ -156,6 +176,16 @@ impl Listener {
 // === impl Run ===
 
 impl Run {
+    fn new(flags: &str, output: io::Result<Output>) -> Self {
+        let output = output.expect("the program starts");
+        Self {
+            flags: flags.chars().take(200).collect(),
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Returns what it wrote to standard output.
     #[track_caller]
     pub(crate) fn succeeds(self) -> String {
@@ -191,6 +221,25 @@ pub(crate) fn run(pod: &Pod, flags: &str, env: &[(&str, &str)]) -> Run {
     run_with(pod, Some(&[Capability::CAP_NET_ADMIN]), flags, env)
 }
 
+/// Runs the program in the pod for a case, with more flags behind its own, where the resolver is
+/// configured as the case says.
+pub(crate) fn run_case(pod: &Pod, case: &Case, more: &str) -> Run {
+    let flags = format!("{} {more}", case.flags);
+    let servers = case.dns_servers.iter();
+    let file: String = servers
+        .map(|server| format!("nameserver {server}\n"))
+        .collect();
+    run_beside(pod, &file, &flags, case.env)
+}
+
+/// As [`run`], with this as the content of the resolver's configuration.
+pub(crate) fn run_beside(pod: &Pod, resolver: &str, flags: &str, env: &[(&str, &str)]) -> Run {
+    let file = (Path::new(paths::RESOLV_CONF), resolver);
+    let capabilities = [Capability::CAP_NET_ADMIN];
+    let output = pod.output_beside(file, &capabilities, &mut program(flags, env));
+    Run::new(flags, output)
+}
+
 /// Runs the program in the pod with these capabilities.
 pub(crate) fn run_with(
     pod: &Pod,
@@ -198,21 +247,53 @@ pub(crate) fn run_with(
     flags: &str,
     env: &[(&str, &str)],
 ) -> Run {
+    let mut command = program(flags, env);
+    let output = match capabilities {
+        Some(capabilities) => pod.output_with(capabilities, &mut command),
+        None => pod.output(&mut command),
+    };
+    Run::new(flags, output)
+}
+
+fn program(flags: &str, env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_istio-init"));
     command
         .args(cases::words(flags))
         .env_clear()
         .envs(env.iter().copied());
-    let output = match capabilities {
-        Some(capabilities) => pod.output_with(capabilities, &mut command),
-        None => pod.output(&mut command),
-    };
-    let output = output.expect("the program starts");
-    Run {
-        flags: flags.chars().take(200).collect(),
-        status: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    command
+}
+
+/// Runs a command of the machine in the pod, its words separated by blanks, and returns what it
+/// wrote.
+#[track_caller]
+pub(crate) fn tool(pod: &Pod, command: &str) -> String {
+    let output = tool_reading(pod, command, "");
+    output.expect("the tool succeeds")
+}
+
+/// As [`tool`], with this on its standard input; the error is what it complained of.
+pub(crate) fn tool_reading(pod: &Pod, command: &str, input: &str) -> Result<String, String> {
+    let words = cases::words(command);
+    let (program, arguments) = words.split_first().expect("there is a program");
+    let mut child = Command::new(program);
+    child
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let output = pod.enter(|| {
+        let mut child = child.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes())?;
+        }
+        child.wait_with_output()
+    });
+    let output = output.unwrap_or_else(|error| panic!("{command}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(format!("{command}: {}", text(&output.stderr))),
     }
 }
 
@@ -315,7 +396,7 @@ pub(crate) fn loopback_addresses(pod: &Pod) -> Vec<Ipv6Addr> {
 
 /// Beside a listener of IPv4 on the same port.
 fn listen_v6(port: u16) -> io::Result<TcpListener> {
-    use nix::sys::socket::{Backlog, listen, setsockopt};
+    use nix::sys::socket::{Backlog, listen};
     let socket = socket(
         AddressFamily::Inet6,
         SockType::Stream,
