@@ -61,7 +61,16 @@ fn refused() -> Vec<Case> {
 
 /// What values and the mesh's configuration say.
 fn configured() -> Vec<Case> {
+    const CNI: &str = "pilot: {cni: {enabled: true}}";
     vec![
+        case("cni")
+            .native()
+            .values(CNI)
+            .mesh("defaultConfig: {proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true'}}"),
+        case("cni-own-user").values("istio_cni: {enabled: true}"),
+        case("cni-without-capture")
+            .values(CNI)
+            .mesh("defaultConfig: {interceptionMode: NONE}"),
         case("nginx-hold").mesh("defaultConfig: {holdApplicationUntilProxyStarts: true}"),
         case("hold-native")
             .native()
