@@ -47,6 +47,25 @@ istio{{ include "minimesh.suffix" . }}
 {{- .Values.global.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{/* Name of what brings the CNI plugin to the nodes. A revision is no part of it: a node has one plugin. */}}
+{{- define "minimesh.cni" -}}
+istio-cni-node
+{{- end }}
+
+{{/* Labels of its objects. */}}
+{{- define "minimesh.cniLabels" -}}
+{{- merge (dict "app.kubernetes.io/component" "istio-init") (include "minimesh.labels" . | fromYaml) | toYaml }}
+{{- end }}
+
+{{/* Its image. */}}
+{{- define "minimesh.cniImage" -}}
+{{- if contains "/" .Values.cni.image -}}
+{{ .Values.cni.image }}
+{{- else -}}
+{{ .Values.global.hub }}/{{ .Values.cni.image }}:{{ include "minimesh.tag" . }}
+{{- end }}
+{{- end }}
+
 {{/* The injector's image. */}}
 {{- define "minimesh.image" -}}
 {{- if contains "/" .Values.pilot.image -}}
@@ -105,9 +124,6 @@ that cannot reach their control plane, so it is refused here.
 {{/* Key `config`: the shipped injection configuration with what the values say of it. Its templates are not templates of Helm. */}}
 {{- define "minimesh.config" -}}
 {{- $webhook := .Values.sidecarInjectorWebhook }}
-{{- if and .Values.pilot.cni.enabled (not $webhook.templates) }}
-{{- fail "pilot.cni.enabled is read by Istio's templates, and there are none in sidecarInjectorWebhook.templates: the shipped template always has istio-init set up the capture, so leave the value out or bring the templates" }}
-{{- end }}
 {{- $config := .Files.Get "files/config" | fromYaml }}
 {{- $_ := set $config "policy" .Values.global.proxy.autoInject }}
 {{- range $key := list "alwaysInjectSelector" "neverInjectSelector" "injectedAnnotations" "defaultTemplates" "aliases" }}
@@ -131,7 +147,8 @@ that cannot reach their control plane, so it is refused here.
 {{- $global = merge (dict "tag" (include "minimesh.tag" .) "istioNamespace" (include "minimesh.namespace" .)) $global }}
 {{- $webhook := pick .Values.sidecarInjectorWebhook "enableNamespacesByDefault" "reinvocationPolicy" "rewriteAppHTTPProbe" "refuseCaptureBypass" }}
 {{- /* The injector has its environment already; `minimesh kube-inject` reads the switches in it from here. */}}
-{{- $pilot := pick .Values.pilot "env" "cni" "crlConfigMapName" }}
+{{- $cni := dict "enabled" (or .Values.cni.enabled .Values.pilot.cni.enabled) "provider" .Values.pilot.cni.provider }}
+{{- $pilot := set (pick .Values.pilot "env" "crlConfigMapName") "cni" $cni }}
 {{- dict "global" $global "sidecarInjectorWebhook" $webhook "revision" (include "minimesh.revision" .) "pilot" $pilot "gateways" .Values.gateways | toYaml }}
 {{- end }}
 

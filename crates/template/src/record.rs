@@ -3,12 +3,15 @@
 //! Written last by the pipeline and read first by it, so that a pod can be injected again: by a second call of the webhook, by another version, by hand.
 //! With it the pod that the template sees is the pod as its author wrote it, and injecting an injected pod changes nothing.
 
+mod capture;
+
 use std::{borrow::Cow, collections::BTreeMap};
 
-use contract::{annotations, pod::VALIDATION_CONTAINER};
+use contract::annotations;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use self::capture::Capture;
 use crate::{
     error::Error,
     kubernetes::TypedObject,
@@ -37,17 +40,6 @@ pub(crate) struct Status {
     /// What all this does not say of the pod as its author wrote it; most pods have no such thing.
     #[serde(skip_serializing_if = "Option::is_none")]
     restore: Option<Rest>,
-}
-
-/// Command line and variables of the container that checks what a CNI plugin has set: what the plugin is to set ([`contract::cni::CAPTURE`]).
-///
-/// Annotations alone would not do: most of what decides stands in values, in the mesh configuration and in the author's own sidecar.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
-struct Capture {
-    args: Vec<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    env: BTreeMap<String, String>,
 }
 
 /// Keys with the values that they had; none where there was no such key.
@@ -136,10 +128,7 @@ impl Status {
                 revision
             }
             .to_owned(),
-            capture: pod::containers(template_pod, List::Init)
-                .iter()
-                .any(|container| pod::name(container) == VALIDATION_CONTAINER)
-                .then(|| Capture::of(merged)),
+            capture: Capture::of(template_pod, merged),
             ..Self::default()
         }
     }
@@ -198,33 +187,6 @@ impl Status {
             .flatten()
             .flatten()
             .any(|name| name == container)
-    }
-}
-
-// === impl Capture ===
-
-impl Capture {
-    /// Of an injected pod. Variables that only the kubelet can fill in are left out.
-    fn of(merged: &Value) -> Self {
-        let Some(container) = pod::find(merged, VALIDATION_CONTAINER) else {
-            return Self::default();
-        };
-        let list = |field: &str| {
-            let items = container.get(field).and_then(Value::as_array);
-            items.into_iter().flatten()
-        };
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        Self {
-            args: list("args").filter_map(text).collect(),
-            env: list("env")
-                .filter_map(|variable| {
-                    Some((
-                        pod::name(variable).to_owned(),
-                        text(variable.get("value")?)?,
-                    ))
-                })
-                .collect(),
-        }
     }
 }
 

@@ -207,3 +207,56 @@ fn what_istios_templates_read_can_be_given_and_reaches_them() {
     }
     assert_eq!(pod["spec"]["securityContext"]["runAsUser"], 1337);
 }
+
+/// What Pod Security `restricted` asks of each container, whoever brought the plugin to the nodes.
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn with_a_cni_plugin_injected_pods_ask_for_nothing_that_restricted_forbids() {
+    for assignment in ["cni.enabled=true", "pilot.cni.enabled=true"] {
+        let pod = injected(&load(&texts(&Install::default().set(assignment), ""), ""));
+        let spec = &pod["spec"];
+        assert_eq!(spec["initContainers"][0]["name"], "istio-validation");
+        let lists = ["initContainers", "containers"].map(|list| spec[list].as_array().unwrap());
+        let ours = lists.into_iter().flatten().filter(|container| {
+            let name = container["name"].as_str().unwrap();
+            name.starts_with("istio-")
+        });
+        let mut n_containers = 0;
+        for container in ours {
+            let context = &container["securityContext"];
+            assert_eq!(
+                context["capabilities"],
+                json!({"drop": ["ALL"]}),
+                "{container}"
+            );
+            assert_eq!(context["allowPrivilegeEscalation"], false, "{container}");
+            assert_eq!(context["runAsNonRoot"], true, "{container}");
+            assert!(
+                context["runAsUser"].as_u64().is_some_and(|user| user > 0),
+                "{container}"
+            );
+            assert_eq!(
+                context["seccompProfile"],
+                json!({"type": "RuntimeDefault"}),
+                "{container}"
+            );
+            assert_eq!(context["privileged"], false, "{container}");
+            n_containers += 1;
+        }
+        assert_eq!(n_containers, 2, "{assignment}");
+        let volumes = spec["volumes"].as_array().unwrap();
+        let allowed = [
+            "emptyDir",
+            "secret",
+            "projected",
+            "configMap",
+            "downwardAPI",
+        ];
+        for volume in volumes {
+            assert!(
+                allowed.iter().any(|kind| volume.get(kind).is_some()),
+                "{volume}"
+            );
+        }
+    }
+}

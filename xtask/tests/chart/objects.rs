@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use contract::{control_plane as names, ids, ports};
+use contract::{cni, control_plane as names, ids, ports};
 use serde_json::{Value, json};
 use testkit::golden;
 
 use super::helm::{Install, chart, file, object};
 
 /// The value files with a golden: `tests/NAME.values.yaml` gives `tests/NAME.golden.yaml`.
-const CASES: [&str; 7] = [
+const CASES: [&str; 8] = [
     "default",
     "production",
     "revision",
@@ -17,6 +17,7 @@ const CASES: [&str; 7] = [
     "istio-templates",
     "tags",
     "cert-manager",
+    "cni",
 ];
 
 /// The value of a variable of the injector.
@@ -231,6 +232,70 @@ fn the_control_plane_has_no_rights_on_its_node() {
             ),
         }
     }
+}
+
+/// Root's two folders of the node, and nothing else of it: no capability, no token, no other namespace than the node's network.
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn the_installer_of_the_plugin_has_two_folders_of_its_node_and_no_other_right() {
+    let install = Install::values_file("cni").namespace("mesh");
+    let objects = install.objects();
+    let set = object(&objects, "DaemonSet", "istio-cni-node");
+    let pod = &set["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(
+        container["securityContext"],
+        json!({
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": false,
+            "readOnlyRootFilesystem": true,
+            "runAsGroup": 0,
+            "runAsNonRoot": false,
+            "runAsUser": 0,
+        })
+    );
+    assert_eq!(
+        pod["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
+    assert!(pod["hostPID"].is_null() && pod["hostIPC"].is_null());
+    let account = object(&objects, "ServiceAccount", "istio-cni-node");
+    for place in [pod, account] {
+        assert_eq!(place["automountServiceAccountToken"], false);
+    }
+    let paths = |list: &Value, key: &str| -> Vec<Value> {
+        let items = list.as_array().unwrap().iter();
+        items
+            .map(|item| item.pointer(key).unwrap().clone())
+            .collect()
+    };
+    assert_eq!(
+        paths(&pod["volumes"], "/hostPath/path"),
+        ["/var/lib/cni/bin", "/var/lib/cni/net.d"]
+    );
+    assert_eq!(
+        paths(&container["volumeMounts"], "/mountPath"),
+        [cni::BIN_DIR, cni::CONF_DIR]
+    );
+    let env = container["env"].as_array().unwrap().iter();
+    let excluded = env
+        .clone()
+        .find(|variable| variable["name"] == "EXCLUDE_NAMESPACES")
+        .unwrap();
+    assert_eq!(excluded["value"], "kube-system,storage,mesh");
+    // No rights in the cluster: nothing binds the account to a role.
+    let bindings = objects
+        .iter()
+        .filter(|object| object.to_string().contains("\"subjects\""));
+    for binding in bindings {
+        assert!(
+            !binding["subjects"].to_string().contains("istio-cni-node"),
+            "{binding}"
+        );
+    }
+    let without = Install::default().objects();
+    assert!(!without.iter().any(|object| object["kind"] == "DaemonSet"));
 }
 
 /// Two control planes in one namespace share nothing that Helm would fight over.

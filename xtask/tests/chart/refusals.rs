@@ -75,7 +75,7 @@ const WRONG_TYPES: [(&str, &str, &str); 20] = [
 ];
 
 /// What is set, where that is wrong, and the key that does not exist there.
-const UNKNOWN_KEYS: [(&str, &str, &str); 22] = [
+const UNKNOWN_KEYS: [(&str, &str, &str); 24] = [
     ("replicas=3", "''", "replicas"),
     ("global.prxy.image=x", "'/global'", "prxy"),
     ("global.proxy.img=x", "'/global/proxy'", "img"),
@@ -113,6 +113,8 @@ const UNKNOWN_KEYS: [(&str, &str, &str); 22] = [
     ),
     ("pilot.replicas=3", "'/pilot'", "replicas"),
     ("pilot.cni.enable=true", "'/pilot/cni'", "enable"),
+    ("cni.enable=true", "'/cni'", "enable"),
+    ("cni.binDir=/opt", "'/cni'", "binDir"),
     (
         "sidecarInjectorWebhook.certificate.issuer=x",
         "'/sidecarInjectorWebhook/certificate'",
@@ -275,13 +277,5 @@ fn values_that_contradict_each_other_are_refused_with_what_to_do() {
     check(
         "sidecarInjectorWebhook.certificate.source=secret",
         &["sidecarInjectorWebhook.certificate.secretName"],
-    );
-    check(
-        "pilot.cni.enabled=true",
-        &[
-            "pilot.cni.enabled",
-            "sidecarInjectorWebhook.templates",
-            "istio-init",
-        ],
     );
 }
