@@ -11,6 +11,8 @@ mod cni;
 mod dns;
 #[path = "kernel/lab.rs"]
 mod lab;
+#[path = "kernel/sample.rs"]
+mod sample;
 #[path = "kernel/tproxy.rs"]
 mod tproxy;
 #[path = "kernel/validation.rs"]

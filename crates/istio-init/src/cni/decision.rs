@@ -15,7 +15,7 @@ use super::{error::CniError, request::Request};
 use crate::{
     accounts::Accounts,
     args::{self, Invocation, Problem, UsageError},
-    capture::Capture,
+    capture::{Capture, Dns},
 };
 
 /// What to do with a pod.
@@ -166,7 +166,7 @@ impl Flags {
         let arguments = arguments.map(OsString::from).collect();
         let variable = |name: &str| self.variables.get(name).map(OsString::from);
         match args::parse(arguments, &variable, &NoAccounts).1? {
-            Invocation::Run(config) => Ok(config.capture),
+            Invocation::Run(config) => Ok(for_a_node(config.capture)),
             Invocation::Help | Invocation::Version => Err(UsageError {
                 problems: vec![Problem::UnexpectedArgument {
                     given: "--help or --version".to_owned(),
@@ -174,6 +174,14 @@ impl Flags {
             }),
         }
     }
+}
+
+/// The pod's DNS servers are not known on its node, so questions to any are captured, as Istio's plugin does it.
+fn for_a_node(mut capture: Capture) -> Capture {
+    if matches!(capture.dns, Dns::Servers(_)) {
+        capture.dns = Dns::All;
+    }
+    capture
 }
 
 // === impl NoAccounts ===

@@ -4,19 +4,19 @@
 //! becomes a load and a comparison, just as `nft` would write the text that [`nft`](crate::nft)
 //! prints.
 
-use std::num::NonZeroU16;
+mod set;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use std::cmp::Ordering;
 
 use super::{
     expression::Expression,
-    ruleset::{Base, Chain, Element, Ruleset, Set},
-    uapi::{self, ct, key, meta, set as flag},
+    ruleset::{Base, Chain, Ruleset},
+    uapi::{self, ct, meta},
 };
 use crate::{
     capture::{Interface, PortRange},
     plan::{self, Action, Addresses, ChainRules, Family, Match, OneOf, Plan, Protocol, Rule},
-    sets::{self, Elements},
+    sets,
 };
 
 /// The kernel's buffer for the name of an interface (`IFNAMSIZ`).
@@ -26,6 +26,7 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 /// Where an address stands in its header, and how long it is.
+#[derive(Clone, Copy, Debug)]
 struct Field {
     source: u32,
     destination: u32,
@@ -47,7 +48,7 @@ const FIELD_V6: Field = Field {
 pub(crate) fn lower(plan: &Plan) -> Ruleset {
     Ruleset {
         flags: 0,
-        sets: sets::of(plan).into_iter().map(set).collect(),
+        sets: sets::of(plan).into_iter().map(set::set).collect(),
         chains: plan.chains().iter().map(chain).collect(),
     }
 }
@@ -174,50 +175,69 @@ fn transport(offset: u32) -> Expression {
 /// An address is only looked for in packets of its family: the same bytes of another header mean
 /// something else.
 fn address(addresses: &Addresses, offset: impl Fn(&Field) -> u32) -> Vec<Expression> {
-    let field = match addresses {
-        Addresses::V4(_) => FIELD_V4,
-        Addresses::V6(_) => FIELD_V6,
+    let family = equals(vec![family_number(addresses.family())]);
+    let test = match addresses {
+        Addresses::V4(networks) => within(networks, offset(&FIELD_V4), FIELD_V4, |network| {
+            (network.network().octets().to_vec(), network.prefix_len())
+        }),
+        Addresses::V6(networks) => within(networks, offset(&FIELD_V6), FIELD_V6, |network| {
+            (network.network().octets().to_vec(), network.prefix_len())
+        }),
     };
-    let mut steps = vec![
-        load(meta::FAMILY),
-        equals(vec![family_number(addresses.family())]),
-        Expression::Payload {
-            base: uapi::BASE_NETWORK,
-            offset: offset(&field),
-            length: field.length,
-        },
-    ];
-    match addresses {
-        Addresses::V4(networks) => steps.extend(within(networks, |network| {
-            (
-                network.network().octets().to_vec(),
-                network.netmask().octets().to_vec(),
-            )
-        })),
-        Addresses::V6(networks) => steps.extend(within(networks, |network| {
-            (
-                network.network().octets().to_vec(),
-                network.netmask().octets().to_vec(),
-            )
-        })),
-    }
-    steps
+    [load(meta::FAMILY), family]
+        .into_iter()
+        .chain(test)
+        .collect()
 }
 
-/// A single network is masked and compared, several are looked up.
-fn within<T>(networks: &OneOf<T>, bytes: impl Fn(&T) -> (Vec<u8>, Vec<u8>)) -> Vec<Expression> {
+/// A single network is compared, as many bytes of it as its prefix has; where the prefix ends within
+/// a byte the whole address is masked first. Several networks are looked up.
+fn within<T>(
+    networks: &OneOf<T>,
+    offset: u32,
+    field: Field,
+    network: impl Fn(&T) -> (Vec<u8>, u8),
+) -> Vec<Expression> {
     let negated = networks.negated;
+    let payload = |length| Expression::Payload {
+        base: uapi::BASE_NETWORK,
+        offset,
+        length,
+    };
     match (sets::name_of(networks), networks.values.first()) {
-        (None, Some(network)) => {
-            let (value, mask) = bytes(network);
-            let is_host = mask.iter().all(|byte| *byte == u8::MAX);
-            let mask = (!is_host).then_some(Expression::Mask { mask });
-            mask.into_iter()
-                .chain([Expression::Compare { negated, value }])
-                .collect()
+        (None, Some(single)) => {
+            let (mut value, prefix) = network(single);
+            let n_bytes = prefix / 8;
+            if prefix % 8 == 0 && prefix > 0 {
+                value.truncate(n_bytes.into());
+                return vec![
+                    payload(n_bytes.into()),
+                    Expression::Compare { negated, value },
+                ];
+            }
+            let mask = Expression::Mask {
+                mask: mask(prefix, value.len()),
+            };
+            let compare = Expression::Compare { negated, value };
+            vec![payload(field.length), mask, compare]
         }
-        (name, _) => vec![lookup(name.unwrap_or(networks.name), negated)],
+        (name, _) => {
+            let lookup = lookup(name.unwrap_or(networks.name), negated);
+            vec![payload(field.length), lookup]
+        }
     }
+}
+
+/// This many bits that are set, and then zeros.
+fn mask(prefix: u8, n_bytes: usize) -> Vec<u8> {
+    let (whole, rest) = (usize::from(prefix / 8), prefix % 8);
+    (0..n_bytes)
+        .map(|position| match position.cmp(&whole) {
+            Ordering::Less => u8::MAX,
+            Ordering::Equal => !(u8::MAX >> rest),
+            Ordering::Greater => 0,
+        })
+        .collect()
 }
 
 /// The test for a loaded value.
@@ -275,105 +295,6 @@ fn differs(value: Vec<u8>) -> Expression {
 fn lookup(set: &str, negated: bool) -> Expression {
     let set = set.to_owned();
     Expression::Lookup { negated, set }
-}
-
-fn set(set: sets::Set) -> Set {
-    let has_intervals = set.elements.has_intervals();
-    let (key_type, key_length, mut elements) = match set.elements {
-        Elements::Interfaces(names) => (
-            key::INTERFACE_NAME,
-            INTERFACE_LENGTH,
-            values(names.iter().map(interface_bytes)),
-        ),
-        Elements::V4(networks) => (
-            key::IPV4_ADDRESS,
-            size_of::<u32>(),
-            intervals(networks.iter().map(bounds_v4), has_intervals),
-        ),
-        Elements::V6(networks) => (
-            key::IPV6_ADDRESS,
-            size_of::<u128>(),
-            intervals(networks.iter().map(bounds_v6), has_intervals),
-        ),
-        Elements::Ports(ranges) => {
-            let bounds = |range: &PortRange| {
-                (
-                    port_bytes(range.first()),
-                    range.last().checked_add(1).map(port_bytes),
-                )
-            };
-            (
-                key::INET_SERVICE,
-                size_of::<NonZeroU16>(),
-                intervals(ranges.iter().map(bounds), has_intervals),
-            )
-        }
-        Elements::Users(users) => (
-            key::UID,
-            size_of::<u32>(),
-            values(users.iter().map(|user| user.to_ne_bytes().to_vec())),
-        ),
-        Elements::Groups(groups) => (
-            key::GID,
-            size_of::<u32>(),
-            values(groups.iter().map(|group| group.to_ne_bytes().to_vec())),
-        ),
-    };
-    elements.sort_unstable();
-    Set {
-        name: set.name.to_owned(),
-        flags: if has_intervals {
-            flag::CONSTANT | flag::INTERVAL
-        } else {
-            flag::CONSTANT
-        },
-        key_type,
-        key_length: u32::try_from(key_length).expect("keys are a few bytes long"),
-        elements,
-    }
-}
-
-fn values(keys: impl Iterator<Item = Vec<u8>>) -> Vec<Element> {
-    keys.map(|key| Element { key, is_end: false }).collect()
-}
-
-/// Each interval is its first value and, unless it reaches the highest value of all, the first one
-/// behind it.
-///
-/// Intervals come sorted; where one begins right behind another the two are one, because the kernel
-/// takes such a pair for an overlap.
-fn intervals(
-    bounds: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
-    has_intervals: bool,
-) -> Vec<Element> {
-    let mut elements: Vec<Element> = Vec::new();
-    for (first, behind) in bounds {
-        let touches = |last: &Element| last.is_end && last.key == first;
-        if elements.pop_if(|last| touches(last)).is_none() {
-            let is_end = false;
-            elements.push(Element { key: first, is_end });
-        }
-        if has_intervals && let Some(key) = behind {
-            elements.push(Element { key, is_end: true });
-        }
-    }
-    elements
-}
-
-fn bounds_v4(network: &Ipv4Net) -> (Vec<u8>, Option<Vec<u8>>) {
-    let behind = network.broadcast().to_bits().checked_add(1);
-    (
-        network.network().octets().to_vec(),
-        behind.map(|address| address.to_be_bytes().to_vec()),
-    )
-}
-
-fn bounds_v6(network: &Ipv6Net) -> (Vec<u8>, Option<Vec<u8>>) {
-    let behind = network.broadcast().to_bits().checked_add(1);
-    (
-        network.network().octets().to_vec(),
-        behind.map(|address| address.to_be_bytes().to_vec()),
-    )
 }
 
 fn interface_bytes(name: &Interface) -> Vec<u8> {

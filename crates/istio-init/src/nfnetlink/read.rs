@@ -61,6 +61,7 @@ pub(super) fn ruleset(
     for set in &mut ruleset.sets {
         reader.elements(set)?;
         set.elements.sort_unstable();
+        drop_empty_interval(&mut set.elements);
     }
     reader.rules(&mut ruleset)?;
     Ok(Some(ruleset))
@@ -291,6 +292,15 @@ pub(super) fn decode_elements(
         }
     }
     Ok(())
+}
+
+/// `nft` puts the end of no interval at the lowest value, before the first one begins; to packets it
+/// makes no difference.
+fn drop_empty_interval(sorted: &mut Vec<Element>) {
+    let is_empty = |first: &Element| first.is_end && first.key.iter().all(|byte| *byte == 0);
+    if sorted.first().is_some_and(is_empty) {
+        sorted.remove(0);
+    }
 }
 
 fn decode_element(element: &Attribute<'_>) -> Result<Element, Malformed> {

@@ -1,7 +1,10 @@
 //! TPROXY in a real kernel: who gets a connection, with which addresses, and what is left of the
 //! routes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use contract::{
     ids::{PROXY_GID, TPROXY_MARK},
@@ -160,6 +163,39 @@ fn without_a_proxy_connections_are_dropped() {
         );
     }
     assert!(!application.was_reached());
+}
+
+/// The application does not listen, so a connection that the proxy does not get fails.
+#[test]
+#[ignore = "needs network namespaces: run cargo xtask test"]
+fn while_the_mode_changes_no_connection_passes_the_proxy_by() {
+    let lab = Lab::captured(cases::INJECTED);
+    let proxy = Listener::transparent(&lab.pod, ports::INBOUND);
+    let before = generation(&lab.pod);
+    let done = AtomicBool::new(false);
+    let n_connections = std::thread::scope(|scope| {
+        let connections = scope.spawn(|| {
+            let mut n_connections = 0;
+            while !done.load(Ordering::Relaxed) {
+                for own in lab.own_addresses() {
+                    let destination = SocketAddr::new(own, 8080);
+                    connect(&lab.peer, APPLICATION, destination)
+                        .expect("the proxy accepts at every moment");
+                    assert!(proxy.was_reached());
+                    n_connections += 1;
+                }
+            }
+            n_connections
+        });
+        for round in 0..20 {
+            let flags = [cases::TPROXY, cases::INJECTED][round % 2];
+            run(&lab.pod, flags, &[]).succeeds();
+        }
+        done.store(true, Ordering::Relaxed);
+        connections.join().expect("no connection failed")
+    });
+    assert_eq!(generation(&lab.pod), before + 20);
+    assert!(n_connections > 20, "{n_connections}");
 }
 
 #[test]

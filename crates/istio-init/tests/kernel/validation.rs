@@ -85,6 +85,23 @@ fn rules_in_force_are_found_so_by_every_user() {
     }
 }
 
+/// Under TPROXY nobody but a transparent socket gets what comes in, and this program has none.
+#[test]
+#[ignore = "needs network namespaces: run cargo xtask test"]
+fn rules_of_tproxy_and_for_dns_are_found_to_be_in_force_by_every_user() {
+    for flags in [
+        cases::TPROXY,
+        "-m TPROXY -i * -b 80,443 --redirect-dns --capture-all-dns",
+        "-i * -b * --redirect-dns --capture-all-dns",
+    ] {
+        let lab = Lab::captured(flags);
+        for who in [PERSON, INIT, ROOT, APPLICATION, PROXY] {
+            let (status, said) = validate(&lab, &who, flags);
+            assert_eq!(status, Some(0), "{flags} as {}: {said}", who.user);
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs network namespaces: run cargo xtask test"]
 fn the_program_validates_what_it_has_just_set() {

@@ -186,6 +186,19 @@ fn what_the_injector_recorded_counts_and_nothing_else() {
     assert!(capture.drop_invalid && capture.excluded_ports.is_empty());
 }
 
+/// A node does not know whom the pod asks.
+#[test]
+fn where_dns_is_captured_questions_to_any_server_are() {
+    for (env, dns) in [
+        (json!({}), Dns::Off),
+        (json!({"ISTIO_META_DNS_CAPTURE": "true"}), Dns::All),
+    ] {
+        let mut status = checked();
+        status[cni::CAPTURE] = json!({"args": ["-i", "*", "-b", "*"], "env": env});
+        assert_eq!(capture(injected(&status, &json!({}))).dns, dns);
+    }
+}
+
 #[test]
 fn what_cannot_be_understood_is_refused_by_its_name() {
     refuses(
