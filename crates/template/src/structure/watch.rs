@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::disguise::is_harmless;
 use crate::{
@@ -81,18 +81,15 @@ impl Watch {
             return;
         }
         match value {
-            Value::String(text) => {
-                if self.places.binary_search(&text.as_ptr()).is_ok() {
-                    self.is_taken.set(true);
-                }
-            }
-            Value::List(list) => list.iter().for_each(|item| self.look(&item)),
-            Value::Map(map) => {
-                for (key, item) in map.sorted() {
-                    self.look(&Value::String(key));
-                    self.look(&item);
-                }
-            }
+            Value::String(text) => self.look_at(text),
+            Value::List(list) => match list.json() {
+                Some(items) => items.iter().for_each(|item| self.look_into(item)),
+                None => list.iter().for_each(|item| self.look(&item)),
+            },
+            Value::Map(map) => match map.json() {
+                Some(entries) => self.look_into_entries(entries),
+                None => map.sorted().iter().for_each(|(_, item)| self.look(item)),
+            },
             Value::Record(record) => record
                 .fields()
                 .iter()
@@ -104,6 +101,28 @@ impl Watch {
             | Value::Int(_)
             | Value::Float(_)
             | Value::Number(_) => {}
+        }
+    }
+
+    fn look_into(&self, data: &Json) {
+        match data {
+            Json::String(text) => self.look_at(text),
+            Json::Array(items) => items.iter().for_each(|item| self.look_into(item)),
+            Json::Object(entries) => self.look_into_entries(entries),
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
+    }
+
+    fn look_into_entries(&self, entries: &Map<String, Json>) {
+        for (key, item) in entries {
+            self.look_at(key);
+            self.look_into(item);
+        }
+    }
+
+    fn look_at(&self, text: &str) {
+        if self.places.binary_search(&text.as_ptr()).is_ok() {
+            self.is_taken.set(true);
         }
     }
 }

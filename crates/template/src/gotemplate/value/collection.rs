@@ -99,6 +99,14 @@ impl<'a> List<'a> {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
+    /// The items in the data, if that is where they are.
+    pub(crate) fn json(&self) -> Option<&'a [Json]> {
+        match &self.0 {
+            Items::Json(items, _) => Some(items),
+            Items::Computed(..) => None,
+        }
+    }
+
     pub(super) fn depth(&self) -> u32 {
         match &self.0 {
             Items::Json(..) => JSON_DEPTH,
@@ -193,6 +201,14 @@ impl<'a> Map<'a> {
                 .iter()
                 .map(|(key, value)| (Text::Shared(key.as_ref().into()), value.clone()))
                 .collect(),
+        }
+    }
+
+    /// The entries in the data, if that is where they are.
+    pub(crate) fn json(&self) -> Option<&'a serde_json::Map<String, Json>> {
+        match &self.0 {
+            Entries::Json(entries, _) => Some(entries),
+            Entries::Computed(..) => None,
         }
     }
 
