@@ -4,6 +4,8 @@
 
 /// The nf_tables table, family `inet`, that holds every rule of ours; Istio's own native backend uses the same name.
 pub const TABLE: &str = "istio-proxy-nat";
+/// Comment of the rules that `istio-init` puts into iptables' built-in chains, by which it finds them again.
+pub const RULE_COMMENT: &str = "minimesh/istio-init";
 /// Base chain on the `prerouting` hook.
 pub const PREROUTING: &str = "prerouting";
 /// Base chain on the `output` hook.

@@ -15,7 +15,7 @@ use contract::{exit, paths};
 
 use crate::{
     accounts::SystemAccounts,
-    apply::Namespace,
+    apply::{Namespace, Outcome},
     args::{self, Config, Invocation, LogOptions, Task, Warning},
     capture::{Capture, Dns},
     cni::{self, Role},
@@ -24,7 +24,10 @@ use crate::{
     log::Level,
     nft,
     plan::{Backend, Families, Plan},
-    probe, resolver, rules,
+    probe::{self, ValidationError},
+    resolver,
+    restore::{self, Toolbox, Whose},
+    rules,
 };
 
 /// Does what the process's arguments and environment ask for; returns the exit code.
@@ -67,15 +70,8 @@ fn work(mut config: Config, log: LogOptions) -> Result<(), Error> {
         log.format.write(Level::Warn, &warning.to_string());
     }
     let done = match config.task {
-        Task::Apply { force } => {
-            let mut namespace = Namespace::open()?.with_leftovers(config.leftovers.clone());
-            let plan = plan(&mut config.capture, &mut namespace, Backend::Nftables, log)?;
-            namespace.apply(&plan, force)?.to_string()
-        }
-        Task::Cleanup => {
-            let mut namespace = Namespace::open()?.with_leftovers(config.leftovers.clone());
-            namespace.remove()?.to_string()
-        }
+        Task::Apply { force } => apply(&mut config, force, log)?,
+        Task::Cleanup => cleanup(&config)?.to_string(),
         Task::Nothing => "rules left as they are, as --skip-rule-apply says".to_owned(),
         Task::ShowCleanup => return print(&nft::render_cleanup(config.leftovers.is_some())),
         Task::ShowPlan(backend) => {
@@ -90,16 +86,65 @@ fn work(mut config: Config, log: LogOptions) -> Result<(), Error> {
         log.format.write(Level::Info, &done);
     }
     match (config.task, config.validation) {
-        (Task::Apply { .. } | Task::Nothing, Some(options)) => {
-            validate(&mut config.capture, options, log)
-        }
+        (Task::Apply { .. } | Task::Nothing, Some(options)) => validate(&mut config, options, log),
         _ => Ok(()),
     }
 }
 
-fn validate(capture: &mut Capture, options: probe::Options, log: LogOptions) -> Result<(), Error> {
-    let backend = Backend::Nftables;
+/// By one interface of the kernel, and then away with what the other one has of ours.
+fn apply(config: &mut Config, force: bool, log: LogOptions) -> Result<String, Error> {
+    let mut namespace = Namespace::open()?.with_leftovers(config.leftovers.clone());
+    let plan = plan(&mut config.capture, &mut namespace, config.backend, log)?;
+    match config.backend {
+        Backend::Nftables => {
+            let outcome = namespace.apply(&plan, force)?;
+            if (outcome != Outcome::Unchanged || config.leftovers.is_some())
+                && restore::has_legacy_tables()
+                && let Err(error) = toolbox().remove_legacy(whose(config))
+            {
+                // Most likely these are somebody else's, and this process may not look at them.
+                let error = Error::from(error).chain();
+                log.format.write(Level::Warn, &error);
+            }
+            Ok(outcome.to_string())
+        }
+        Backend::Iptables => {
+            let set = || Ok::<_, Error>(toolbox().apply(&plan, config.iptables)?);
+            Ok(namespace.apply_by(&plan, set)?.to_string())
+        }
+    }
+}
+
+fn cleanup(config: &Config) -> Result<Outcome, Error> {
+    let had_legacy = restore::has_legacy_tables() && toolbox().remove_legacy(whose(config))?;
+    let mut namespace = Namespace::open()?.with_leftovers(config.leftovers.clone());
+    Ok(match namespace.remove()? {
+        Outcome::Absent if had_legacy => Outcome::Removed,
+        outcome => outcome,
+    })
+}
+
+fn whose(config: &Config) -> Whose {
+    match config.leftovers {
+        Some(_) => Whose::OursAndIstios,
+        None => Whose::Ours,
+    }
+}
+
+fn toolbox() -> Toolbox {
+    Toolbox::find(variable("PATH").as_deref())
+}
+
+fn validate(config: &mut Config, options: probe::Options, log: LogOptions) -> Result<(), Error> {
+    let backend = config.backend;
+    let capture = &mut config.capture;
     let plan = plan(capture, &mut Namespace::open()?, backend, log)?;
+    // Connections from inside do not show what happens to those from outside; the rules do, if this
+    // process may look.
+    if backend == Backend::Iptables && matches!(toolbox().is_in_force(&plan), Ok(false)) {
+        let missing = "one of iptables".to_owned();
+        return Err(ValidationError::Different { missing }.into());
+    }
     let shown = probe::validate(&plan, backend, capture, options)?;
     if log.verbose {
         log.format.write(Level::Info, &shown.to_string());
@@ -155,9 +200,11 @@ fn report(error: &Error, log: LogOptions) {
                 log.format.write(Level::Error, &problem.to_string());
             }
         }
-        Error::Apply(_) | Error::Validation(_) | Error::Resolver { .. } | Error::Output { .. } => {
-            log.format.write(Level::Error, &error.chain())
-        }
+        Error::Apply(_)
+        | Error::Restore(_)
+        | Error::Validation(_)
+        | Error::Resolver { .. }
+        | Error::Output { .. } => log.format.write(Level::Error, &error.chain()),
     }
     // Outside Kubernetes there is no such file, and none is made.
     if let Ok(mut file) = OpenOptions::new()

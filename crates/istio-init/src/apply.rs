@@ -13,8 +13,9 @@ use contract::chains;
 
 use crate::{
     netlink::NetlinkError,
-    nfnetlink::{Generation, NfTables, RulesError, Ruleset, Transaction, lower},
+    nfnetlink::{Generation, NfTables, RulesError, Ruleset, Strays, Transaction, lower},
     plan::{Families, MarkRoute, Plan},
+    restore::Whose,
 };
 
 pub use crate::rtnetlink::{Change, LocalRoute, RoutingRule};
@@ -57,6 +58,15 @@ pub enum Outcome {
     Removed,
     /// There was nothing to remove.
     Absent,
+}
+
+/// Which rules to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// Our table, and what iptables has in nf_tables.
+    All,
+    /// Our table alone.
+    Native,
 }
 
 /// Why the plan is not in force.
@@ -152,17 +162,30 @@ impl Namespace {
     pub fn apply(&mut self, plan: &Plan, force: bool) -> Result<Outcome, ApplyError> {
         let outcome = self.converge(plan, force);
         let outcome = outcome.inspect_err(|_| self.support.undo())?;
-        let mut pruned = self.support.prune(plan)?;
-        if let Some(leftovers) = &self.leftovers {
-            pruned |= self.support.remove_twins(&leftovers.mark_routes)?;
-            // A route of somebody else stood in the place of ours, which the kernel did not take then.
-            self.support.add(plan)?;
-            self.support.keep();
-        }
+        let pruned = self.prune(plan)?;
         Ok(match outcome {
             Outcome::Unchanged if pruned => Outcome::Repaired,
             other => other,
         })
+    }
+
+    /// Has somebody else bring the plan's rules into force, and sees to what they need besides; then
+    /// removes the rules that are nf_tables' own.
+    ///
+    /// # Errors
+    /// What stood in the way, or what `set` returns; then what was added for the rules is gone.
+    pub fn apply_by<T, E: From<ApplyError>>(
+        &mut self,
+        plan: &Plan,
+        set: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let added = self.support.add(plan).map_err(E::from);
+        let outcome = added.and_then(|()| set());
+        let outcome = outcome.inspect_err(|_| self.support.undo())?;
+        self.support.keep();
+        self.prune(plan)?;
+        self.remove_rules(Scope::Native)?;
+        Ok(outcome)
     }
 
     /// Whether just this plan is in force; changes nothing.
@@ -189,28 +212,65 @@ impl Namespace {
     /// # Errors
     /// What stood in the way.
     pub fn remove(&mut self) -> Result<Outcome, ApplyError> {
-        let mut kernel = NfTables::open()?;
+        let had_rules = self.remove_rules(Scope::All)?;
+        let mut had_support = self.support.remove()?;
+        if let Some(leftovers) = &self.leftovers {
+            had_support |= self.support.remove_twins(&leftovers.mark_routes)?;
+        }
+        Ok(match had_rules || had_support {
+            true => Outcome::Removed,
+            false => Outcome::Absent,
+        })
+    }
+
+    /// Tells whether there were any; a kernel without nf_tables has none.
+    fn remove_rules(&self, scope: Scope) -> Result<bool, ApplyError> {
+        let absent = |error: &ApplyError| {
+            matches!(
+                error,
+                ApplyError::Rules {
+                    source: RulesError::NoNfTables { .. }
+                }
+            )
+        };
+        let mut kernel = match NfTables::open().map_err(ApplyError::from) {
+            Err(error) if absent(&error) => return Ok(false),
+            other => other?,
+        };
         for _ in 0..ATTEMPTS {
-            let Some((generation, found)) = read(&mut kernel)? else {
-                continue;
+            let (generation, found) = match read(&mut kernel) {
+                Ok(Some(state)) => state,
+                Ok(None) => continue,
+                Err(error) if absent(&error) => return Ok(false),
+                Err(error) => return Err(error),
             };
             let doomed = self.doomed(&mut kernel, found.is_some())?;
-            if !doomed.is_empty() {
-                match kernel.commit(&Transaction::remove(generation, &doomed)) {
-                    Err(RulesError::Stale) => continue,
-                    other => other?,
-                }
+            let strays = match scope {
+                Scope::All => self.strays(&mut kernel, generation)?,
+                Scope::Native => Some(Strays::default()),
+            };
+            let Some(strays) = strays else { continue };
+            if doomed.is_empty() && strays.is_empty() {
+                return Ok(false);
             }
-            let mut had_support = self.support.remove()?;
-            if let Some(leftovers) = &self.leftovers {
-                had_support |= self.support.remove_twins(&leftovers.mark_routes)?;
+            match kernel.commit(&Transaction::remove(generation, &doomed, &strays)) {
+                Err(RulesError::Stale) => {}
+                other => return Ok(other.map(|()| true)?),
             }
-            return Ok(match !doomed.is_empty() || had_support {
-                true => Outcome::Removed,
-                false => Outcome::Absent,
-            });
         }
         Err(ApplyError::Contended)
+    }
+
+    /// Removes what rules of other flags or other programs needed; tells whether there was anything.
+    fn prune(&mut self, plan: &Plan) -> Result<bool, ApplyError> {
+        let mut pruned = self.support.prune(plan)?;
+        if let Some(leftovers) = &self.leftovers {
+            pruned |= self.support.remove_twins(&leftovers.mark_routes)?;
+            // A route of somebody else stood in the place of ours, which the kernel did not take then.
+            self.support.add(plan)?;
+            self.support.keep();
+        }
+        Ok(pruned)
     }
 
     fn converge(&mut self, plan: &Plan, force: bool) -> Result<Outcome, ApplyError> {
@@ -224,13 +284,22 @@ impl Namespace {
             let doomed = self.doomed(&mut kernel, found.is_some())?;
             self.support.add(plan)?;
             let is_alone = doomed.iter().all(|table| *table == chains::TABLE);
-            if !force && is_alone && found.as_ref() == Some(&wanted) {
-                return Ok(match self.support.keep() {
-                    true => Outcome::Repaired,
-                    false => Outcome::Unchanged,
-                });
+            let is_there = !force && is_alone && found.as_ref() == Some(&wanted);
+            let unchanged = |support: &mut Support| match support.keep() {
+                true => Outcome::Repaired,
+                false => Outcome::Unchanged,
+            };
+            if is_there && self.leftovers.is_none() {
+                // The transaction that set these rules has removed what iptables had of ours.
+                return Ok(unchanged(&mut self.support));
             }
-            let transaction = Transaction::install(generation, &wanted, &doomed);
+            let Some(strays) = self.strays(&mut kernel, generation)? else {
+                continue;
+            };
+            if is_there && strays.is_empty() {
+                return Ok(unchanged(&mut self.support));
+            }
+            let transaction = Transaction::install(generation, &wanted, &doomed, &strays);
             match kernel.commit(&transaction) {
                 Ok(()) => _ = self.support.keep(),
                 Err(RulesError::Stale) => continue,
@@ -243,6 +312,23 @@ impl Namespace {
             });
         }
         Err(ApplyError::Contended)
+    }
+
+    /// What iptables has in nf_tables and has to go; nothing means that the rules have changed.
+    fn strays(
+        &self,
+        kernel: &mut NfTables,
+        generation: Generation,
+    ) -> Result<Option<Strays>, ApplyError> {
+        let whose = match self.leftovers {
+            Some(_) => Whose::OursAndIstios,
+            None => Whose::Ours,
+        };
+        match kernel.strays(generation, whose) {
+            Ok(strays) => Ok(Some(strays)),
+            Err(RulesError::Stale) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The tables that are there and have to go.

@@ -20,6 +20,7 @@ use contract::paths;
 
 use crate::{
     accounts::Accounts, apply::Leftovers, capture::Capture, log::Format, plan::Backend, probe,
+    restore::Variant,
 };
 
 pub use help::help;
@@ -43,6 +44,10 @@ pub struct Config {
     pub capture: Capture,
     /// What to do with it.
     pub task: Task,
+    /// By which interface of the kernel.
+    pub backend: Backend,
+    /// Which iptables programs must be used, if that matters.
+    pub iptables: Option<Variant>,
     /// How to probe afterwards, if that is wanted.
     pub validation: Option<probe::Options>,
     /// What of Istio's is to be removed at the same time.
@@ -84,6 +89,8 @@ pub enum Warning {
     /// Questions to the container's DNS servers are to be captured, and it has none in any family
     /// that the pod speaks.
     NoDnsServer,
+    /// The choice of an iptables program, where none is used.
+    NoIptables,
 }
 
 /// How the program speaks, read even where the rest of the command line is wrong.
@@ -196,6 +203,9 @@ impl fmt::Display for Warning {
                 f,
                 "--redirect-dns captures nothing because {} names no DNS server that the pod can reach; --capture-all-dns captures questions to any server",
                 paths::RESOLV_CONF
+            ),
+            Self::NoIptables => f.write_str(
+                "--force-iptables-binary has no effect: the rules are set without iptables unless --backend is iptables",
             ),
         }
     }

@@ -7,7 +7,7 @@ use std::{error::Error as _, io};
 
 use contract::{exit, paths};
 
-use crate::{apply::ApplyError, args::UsageError, probe::ValidationError};
+use crate::{apply::ApplyError, args::UsageError, probe::ValidationError, restore::RestoreError};
 
 /// Why the program did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum Error {
     /// The rules are not in force.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// The rules are not in force, or not removed, by iptables.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// The rules do not do what they should.
     #[error(transparent)]
     Validation(#[from] ValidationError),
@@ -46,7 +49,9 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => exit::USAGE,
-            Self::Apply(ApplyError::Different) | Self::Validation(_) => exit::VALIDATION,
+            Self::Apply(ApplyError::Different)
+            | Self::Restore(RestoreError::Different { .. })
+            | Self::Validation(_) => exit::VALIDATION,
             Self::Apply(
                 ApplyError::Families { .. }
                 | ApplyError::Loopback { .. }
@@ -56,6 +61,7 @@ impl Error {
                 | ApplyError::Contended,
             )
             | Self::Resolver { .. }
+            | Self::Restore(_)
             | Self::Output { .. } => exit::FAILED,
         }
     }

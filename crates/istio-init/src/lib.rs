@@ -24,6 +24,7 @@ pub mod nft;
 pub mod plan;
 pub mod probe;
 pub mod resolver;
+pub mod restore;
 mod rtnetlink;
 pub mod rules;
 pub mod sets;

@@ -15,6 +15,7 @@ mod expression;
 mod lower;
 mod read;
 mod ruleset;
+mod strays;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -22,10 +23,14 @@ mod uapi;
 
 use nix::{errno::Errno, sys::socket::SockProtocol};
 
-use crate::netlink::{NetlinkError, Socket};
+use crate::{
+    netlink::{NetlinkError, Socket},
+    restore::Whose,
+};
 
 pub(crate) use lower::lower;
 pub(crate) use ruleset::Ruleset;
+pub(crate) use strays::Strays;
 pub use transaction::Part;
 pub(crate) use transaction::Transaction;
 
@@ -113,6 +118,15 @@ impl NfTables {
     /// Names of all tables of our family.
     pub(crate) fn tables(&mut self) -> Result<Vec<String>, RulesError> {
         read::tables(&mut self.socket).map_err(unreadable)
+    }
+
+    /// Reads what iptables has of ours in this generation.
+    pub(crate) fn strays(
+        &mut self,
+        generation: Generation,
+        whose: Whose,
+    ) -> Result<Strays, RulesError> {
+        Strays::read(&mut self.socket, generation, whose).map_err(unreadable)
     }
 
     /// Carries out the transaction, as a whole or not at all.

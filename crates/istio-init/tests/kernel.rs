@@ -3,6 +3,8 @@
 //! The kernel's answer counts, not the text of a rule: who accepts a connection, and which
 //! destination it was meant for.
 
+#[path = "kernel/backends.rs"]
+mod backends;
 #[path = "shared/cases.rs"]
 mod cases;
 #[path = "kernel/cni.rs"]

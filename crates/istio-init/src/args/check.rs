@@ -23,7 +23,7 @@ pub(super) struct Checker<'a> {
     pub(super) settings: &'a Settings,
     accounts: &'a dyn Accounts,
     pub(super) problems: &'a mut Vec<Problem>,
-    warnings: Vec<Warning>,
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// All for one word, Istio's wildcard.
@@ -48,11 +48,14 @@ pub(super) fn config(
     checker.without_effect();
     let capture = checker.capture();
     let task = checker.task();
+    let (backend, iptables) = checker.backend();
     let validation = checker.validation();
     let leftovers = checker.leftovers();
     Config {
         capture,
         task,
+        backend,
+        iptables,
         validation,
         leftovers,
         warnings: checker.warnings,
@@ -100,11 +103,7 @@ impl Checker<'_> {
         if self.switch(&option::CNI_MODE) {
             self.refuse(&option::CNI_MODE, "work for a CNI plugin");
         }
-        let texts: [(&'static Spec, &'static str); 3] = [
-            (
-                &option::FORCE_IPTABLES_BINARY,
-                "the choice of an iptables program, of which none is used,",
-            ),
+        let texts: [(&'static Spec, &'static str); 2] = [
             (
                 &option::NETWORK_NAMESPACE,
                 "another network namespace than that of the process",
@@ -118,11 +117,6 @@ impl Checker<'_> {
             if !self.settings.of(spec).value.is_empty() {
                 self.refuse(spec, feature);
             }
-        }
-        match self.settings.of(&option::BACKEND).value {
-            "nftables" => {}
-            "iptables" => self.refuse(&option::BACKEND, "the iptables back end"),
-            _ => self.invalid(&option::BACKEND, "nftables"),
         }
     }
 
@@ -234,11 +228,6 @@ impl Checker<'_> {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
-    }
-
-    fn invalid(&mut self, spec: &'static Spec, expected: &str) {
-        let setting = self.settings.of(spec);
-        self.note(setting, setting.value, expected.to_owned());
     }
 
     fn refuse(&mut self, spec: &'static Spec, feature: &'static str) {

@@ -69,12 +69,12 @@ options! {
     ENVOY_USER: "", None, ["ENVOY_USER"], TEXT, "istio-proxy", "user of the proxy where --proxy-uid is not given";
     DROP_INVALID: "drop-invalid", None, ["DROP_INVALID", "INVALID_DROP"], SWITCH, "false", "drop packets that connection tracking finds invalid";
     DUAL_STACK: "dual-stack", None, ["DUAL_STACK", "ISTIO_DUAL_STACK"], SWITCH, "false", "accepted: both families are always captured where the pod has both";
-    BACKEND: "backend", None, ["BACKEND"], TEXT, "nftables", "nftables (iptables is refused)";
+    BACKEND: "backend", None, ["BACKEND"], TEXT, "nftables", "nftables, by netlink; or iptables, by iptables-restore, for nodes without nf_tables";
     NATIVE_NFTABLES: "native-nftables", None, ["NATIVE_NFTABLES"], SWITCH, "false", "accepted: nf_tables is what is used";
     DRY_RUN: "dry-run", Some('n'), ["DRY_RUN"], SWITCH, "false", "print the plan and change nothing";
-    OUTPUT: "output", None, ["OUTPUT"], TEXT, "nft", "form of the printed plan: nft or iptables";
+    OUTPUT: "output", None, ["OUTPUT"], TEXT, "", "form of the printed plan: nft or iptables; that of --backend unless given";
     CLEANUP_ONLY: "cleanup-only", None, ["CLEANUP_ONLY"], SWITCH, "false", "remove the rules and set none";
-    CLEANUP_ISTIO: "cleanup-istio", None, ["CLEANUP_ISTIO"], SWITCH, "false", "also remove what an Istio init container left: its native tables, and its routing rules and routes for the mark and table of TPROXY";
+    CLEANUP_ISTIO: "cleanup-istio", None, ["CLEANUP_ISTIO"], SWITCH, "false", "also remove what an Istio init container left: its chains in iptables, its native tables, and its routing rules and routes for the mark and table of TPROXY";
     SKIP_RULE_APPLY: "skip-rule-apply", None, ["SKIP_RULE_APPLY"], SWITCH, "false", "leave everything as it is: somebody else sets the rules";
     RECONCILE: "reconcile", None, ["RECONCILE"], SWITCH, "false", "accepted: rules that differ are always replaced, in one transaction";
     FORCE_APPLY: "force-apply", None, ["FORCE_APPLY"], SWITCH, "false", "replace the rules even if they are as they should be";
@@ -85,7 +85,7 @@ options! {
     CAPTURE_ALL_DNS: "capture-all-dns", None, ["CAPTURE_ALL_DNS"], SWITCH, "false", "with --redirect-dns: capture questions to any DNS server";
     TPROXY_MARK: "istio-inbound-tproxy-mark", Some('t'), ["ISTIO_INBOUND_TPROXY_MARK"], TEXT, "1337", "packet mark for TPROXY, not 1338";
     TPROXY_ROUTE_TABLE: "istio-inbound-tproxy-route-table", Some('r'), ["ISTIO_INBOUND_TPROXY_ROUTE_TABLE"], TEXT, "133", "routing table for TPROXY, not 253 to 255";
-    FORCE_IPTABLES_BINARY: "force-iptables-binary", None, ["FORCE_IPTABLES_BINARY"], TEXT, "", "refused: no iptables program is used";
+    FORCE_IPTABLES_BINARY: "force-iptables-binary", None, ["FORCE_IPTABLES_BINARY"], TEXT, "", "legacy or nft: which iptables --backend iptables uses; the one that is in use unless given";
     NETWORK_NAMESPACE: "network-namespace", None, ["NETWORK_NAMESPACE"], TEXT, "", "refused: the rules are for the namespace of the process";
     CNI_MODE: "cni-mode", None, ["CNI_MODE"], SWITCH, "false", "refused";
     DRY_RUN_FILE_PATH: "", None, ["DRY_RUN_FILE_PATH"], TEXT, "", "refused: the plan goes to standard output";

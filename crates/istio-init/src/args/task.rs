@@ -5,15 +5,17 @@
 
 use std::{num::NonZeroU16, time::Duration};
 
-use super::{Problem, Task, check::Checker, options as option, values};
-use crate::{plan::Backend, probe};
+use super::{Problem, Task, Warning, check::Checker, options as option, values};
+use crate::{plan::Backend, probe, restore::Variant};
 
 // === impl Checker ===
 
 impl Checker<'_> {
     pub(super) fn task(&mut self) -> Task {
+        let backend = self.settings.of(&option::BACKEND).value;
         let output = self.value(&option::OUTPUT, Backend::Nftables, |text| match text {
-            "nft" => Ok(Backend::Nftables),
+            "" if backend == "iptables" => Ok(Backend::Iptables),
+            "" | "nft" => Ok(Backend::Nftables),
             "iptables" => Ok(Backend::Iptables),
             _ => Err("nft or iptables".to_owned()),
         });
@@ -30,7 +32,7 @@ impl Checker<'_> {
                 let origin = self.settings.of(&option::OUTPUT).origin("iptables");
                 self.problems.push(Problem::Unsupported {
                     origin,
-                    feature: "printing a cleanup for iptables, which is not the back end,",
+                    feature: "printing a cleanup for iptables, which depends on what there is,",
                 });
                 Task::ShowCleanup
             }
@@ -40,6 +42,25 @@ impl Checker<'_> {
             (false, true) => Task::Cleanup,
             (false, false) => Task::Apply { force },
         }
+    }
+
+    /// Also which iptables programs must be used.
+    pub(super) fn backend(&mut self) -> (Backend, Option<Variant>) {
+        let backend = self.value(&option::BACKEND, Backend::Nftables, |text| match text {
+            "nftables" => Ok(Backend::Nftables),
+            "iptables" => Ok(Backend::Iptables),
+            _ => Err("nftables or iptables".to_owned()),
+        });
+        let variant = self.value(&option::FORCE_IPTABLES_BINARY, None, |text| match text {
+            "" => Ok(None),
+            "legacy" => Ok(Some(Variant::Legacy)),
+            "nft" => Ok(Some(Variant::Nft)),
+            _ => Err("legacy or nft".to_owned()),
+        });
+        if backend == Backend::Nftables && variant.is_some() {
+            self.warnings.push(Warning::NoIptables);
+        }
+        (backend, variant)
     }
 
     pub(super) fn validation(&mut self) -> Option<probe::Options> {

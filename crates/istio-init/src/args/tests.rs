@@ -364,17 +364,7 @@ fn each_wrong_value_is_named_with_flag_variable_and_expectation() {
 #[test]
 fn what_is_not_supported_is_refused_by_name() {
     for (flags, env, origin) in [
-        (
-            &["--backend=iptables"][..],
-            &[][..],
-            "--backend \"iptables\"",
-        ),
-        (
-            &["--force-iptables-binary=nft"],
-            &[],
-            "--force-iptables-binary",
-        ),
-        (&["--cni-mode"], &[], "--cni-mode"),
+        (&["--cni-mode"][..], &[][..], "--cni-mode"),
         (
             &["--network-namespace", "/proc/1/ns/net"],
             &[],
@@ -527,9 +517,55 @@ fn the_last_task_asked_for_is_no_surprise() {
             &["--output=iptables", "-n"],
             Task::ShowPlan(Backend::Iptables),
         ),
+        (
+            &["--backend=iptables", "-n"],
+            Task::ShowPlan(Backend::Iptables),
+        ),
+        (
+            &["--backend=iptables", "-n", "--output", "nft"],
+            Task::ShowPlan(Backend::Nftables),
+        ),
     ] {
         assert_eq!(config(flags, &[]).task, task, "{flags:?}");
     }
+}
+
+#[test]
+fn the_back_end_and_its_programs_are_chosen_by_name() {
+    for (flags, backend, iptables) in [
+        (&[][..], Backend::Nftables, None),
+        (&["--backend", "iptables"], Backend::Iptables, None),
+        (
+            &["--backend=iptables", "--force-iptables-binary=legacy"],
+            Backend::Iptables,
+            Some(Variant::Legacy),
+        ),
+    ] {
+        let config = config(flags, &[]);
+        assert_eq!((config.backend, config.iptables), (backend, iptables));
+        assert_eq!(config.warnings, [], "{flags:?}");
+    }
+    let useless = config(&[], &[("FORCE_IPTABLES_BINARY", "nft")]);
+    assert_eq!(useless.warnings, [Warning::NoIptables]);
+    assert_eq!(
+        problems(&["--backend=ipfw", "--force-iptables-binary=old"], &[]).len(),
+        2
+    );
+}
+
+#[test]
+fn validation_has_a_deadline_and_a_port() {
+    assert_eq!(config(&["--probe-timeout=1s"], &[]).validation, None);
+    let flags = [
+        "--run-validation",
+        "--probe-timeout=1m0.5s",
+        "--iptables-probe-port=7",
+    ];
+    let wanted = probe::Options {
+        timeout: std::time::Duration::from_millis(60_500),
+        port: NonZeroU16::new(7).expect("seven is not zero"),
+    };
+    assert_eq!(config(&flags, &[]).validation, Some(wanted));
 }
 
 #[test]

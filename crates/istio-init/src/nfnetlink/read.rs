@@ -324,6 +324,14 @@ fn decode_element(element: &Attribute<'_>) -> Result<Element, Malformed> {
 pub(super) fn decode_rule(
     answer: &Message<'_>,
 ) -> Result<Option<(String, Vec<Expression>)>, Malformed> {
+    let (table, chain, steps) = decode_rule_of(answer)?;
+    Ok((table == chains::TABLE).then(|| (chain.to_owned(), steps)))
+}
+
+/// A rule of any table: the names of its table and chain, and its steps.
+pub(super) fn decode_rule_of<'a>(
+    answer: &Message<'a>,
+) -> Result<(&'a str, &'a str, Vec<Expression>), Malformed> {
     let (mut table, mut chain, mut steps) = ("", "", Vec::new());
     for attribute in answer.attributes(uapi::HEADER) {
         let attribute = attribute?;
@@ -339,5 +347,5 @@ pub(super) fn decode_rule(
             _ => {}
         }
     }
-    Ok((table == chains::TABLE).then(|| (chain.to_owned(), steps)))
+    Ok((table, chain, steps))
 }

@@ -161,7 +161,12 @@ fn a_set_that_fills_several_messages_arrives_whole() {
         ..Ruleset::default()
     };
     assert_eq!(
-        carried_out(&Transaction::install(Generation(1), &ruleset, &[])),
+        carried_out(&Transaction::install(
+            Generation(1),
+            &ruleset,
+            &[],
+            &Strays::default()
+        )),
         ruleset
     );
 }
@@ -186,7 +191,7 @@ fn a_refused_part_is_named_by_its_number() {
         }],
         ..Ruleset::default()
     };
-    let transaction = Transaction::install(Generation(7), &ruleset, &[]);
+    let transaction = Transaction::install(Generation(7), &ruleset, &[], &Strays::default());
     let parts: Vec<Part> = (1..=8).map(|sequence| transaction.part(sequence)).collect();
     let expected = [
         Part::Transaction,
@@ -206,7 +211,7 @@ proptest! {
     #[test]
     fn a_transaction_says_all_that_is_wanted(ruleset in rulesets(), replaces in any::<bool>()) {
         let doomed = if replaces { &["a", "b"][..] } else { &[] };
-        let transaction = Transaction::install(Generation(1), &ruleset, doomed);
+        let transaction = Transaction::install(Generation(1), &ruleset, doomed, &Strays::default());
         prop_assert_eq!(carried_out(&transaction), ruleset);
     }
 
@@ -236,7 +241,7 @@ proptest! {
             let _ = read::decode_rule(&message);
         };
         decode(&payload);
-        let transaction = Transaction::install(Generation(1), &ruleset, &["t"]);
+        let transaction = Transaction::install(Generation(1), &ruleset, &["t"], &Strays::default());
         for message in read_messages(transaction.packet()).into_iter().take(20) {
             payload = message.payload.to_vec();
             let place = place.index(payload.len());

@@ -12,6 +12,7 @@ use super::{
     Generation,
     expression::Expression,
     ruleset::{Chain, Ruleset, Set},
+    strays::Strays,
     uapi::{self, key, message},
 };
 use crate::netlink::{Packet, flags};
@@ -46,6 +47,8 @@ pub enum Part {
     TrackingRule,
     /// Any other rule.
     Rule,
+    /// The removal of what iptables has of ours.
+    Stray,
 }
 
 /// So many elements, of at most 36 bytes each, go into one message, so that its refusal, which
@@ -55,8 +58,14 @@ const ELEMENTS_PER_MESSAGE: usize = 256;
 // === impl Transaction ===
 
 impl Transaction {
-    /// Puts `wanted` in the place of the tables of these names, which are there.
-    pub(crate) fn install(generation: Generation, wanted: &Ruleset, doomed: &[&str]) -> Self {
+    /// Puts `wanted` in the place of the tables of these names, which are there, and of what iptables
+    /// has.
+    pub(crate) fn install(
+        generation: Generation,
+        wanted: &Ruleset,
+        doomed: &[&str],
+        strays: &Strays,
+    ) -> Self {
         let mut transaction = Self::begin(generation);
         for table in doomed {
             transaction.table(message::DELETE_TABLE, 0, table);
@@ -73,15 +82,17 @@ impl Transaction {
                 transaction.rule(&chain.name, rule);
             }
         }
+        transaction.strays(strays);
         transaction.end()
     }
 
-    /// Removes the tables of these names, which are there.
-    pub(crate) fn remove(generation: Generation, doomed: &[&str]) -> Self {
+    /// Removes the tables of these names, which are there, and what iptables has.
+    pub(crate) fn remove(generation: Generation, doomed: &[&str], strays: &Strays) -> Self {
         let mut transaction = Self::begin(generation);
         for table in doomed {
             transaction.table(message::DELETE_TABLE, 0, table);
         }
+        transaction.strays(strays);
         transaction.end()
     }
 
@@ -204,8 +215,45 @@ impl Transaction {
         );
     }
 
+    /// Rules go before the chains that they lead to.
+    fn strays(&mut self, strays: &Strays) {
+        for table in &strays.tables {
+            let mut ask = |kind, fill: &dyn Fn(&mut Packet)| {
+                self.request_of(table.family, Part::Stray, kind, 0, |packet| {
+                    packet.name(uapi::rule::TABLE, &table.name);
+                    fill(packet);
+                });
+            };
+            for (chain, handle) in &table.rules {
+                ask(message::DELETE_RULE, &|packet| {
+                    packet.name(uapi::rule::CHAIN, chain);
+                    packet.bytes_attribute(uapi::rule::HANDLE, &handle.to_be_bytes());
+                });
+            }
+            for chain in &table.chains {
+                let name = |packet: &mut Packet| packet.name(uapi::rule::CHAIN, chain);
+                ask(message::DELETE_RULE, &name);
+            }
+            for chain in &table.chains {
+                let name = |packet: &mut Packet| packet.name(uapi::chain::NAME, chain);
+                ask(message::DELETE_CHAIN, &name);
+            }
+        }
+    }
+
     fn request(&mut self, part: Part, kind: u16, flags: u16, fill: impl FnOnce(&mut Packet)) {
-        let header = [uapi::FAMILY_INET, 0, 0, 0];
+        self.request_of(uapi::FAMILY_INET, part, kind, flags, fill);
+    }
+
+    fn request_of(
+        &mut self,
+        family: u8,
+        part: Part,
+        kind: u16,
+        flags: u16,
+        fill: impl FnOnce(&mut Packet),
+    ) {
+        let header = [family, 0, 0, 0];
         self.last = self.packet.message(kind, flags, &header, fill);
         self.parts.push((self.last, part));
     }
@@ -234,7 +282,12 @@ impl Part {
             Self::RedirectRule => "nft_redir",
             Self::TproxyRule => "nft_tproxy",
             Self::TrackingRule => "nft_ct",
-            Self::Transaction | Self::Table | Self::Chain | Self::Set | Self::Rule => "nf_tables",
+            Self::Transaction
+            | Self::Table
+            | Self::Chain
+            | Self::Set
+            | Self::Rule
+            | Self::Stray => "nf_tables",
         }
     }
 }
@@ -251,6 +304,7 @@ impl fmt::Display for Part {
             Self::TproxyRule => "a rule that hands over to a transparent socket",
             Self::TrackingRule => "a rule on what connection tracking knows",
             Self::Rule => "a rule",
+            Self::Stray => "to remove rules of iptables",
         })
     }
 }

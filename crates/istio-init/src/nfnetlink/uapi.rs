@@ -14,8 +14,10 @@ pub(super) mod message {
     pub(in crate::nfnetlink) const DELETE_TABLE: u16 = NFTABLES | 2;
     pub(in crate::nfnetlink) const NEW_CHAIN: u16 = NFTABLES | 3;
     pub(in crate::nfnetlink) const GET_CHAIN: u16 = NFTABLES | 4;
+    pub(in crate::nfnetlink) const DELETE_CHAIN: u16 = NFTABLES | 5;
     pub(in crate::nfnetlink) const NEW_RULE: u16 = NFTABLES | 6;
     pub(in crate::nfnetlink) const GET_RULE: u16 = NFTABLES | 7;
+    pub(in crate::nfnetlink) const DELETE_RULE: u16 = NFTABLES | 8;
     pub(in crate::nfnetlink) const NEW_SET: u16 = NFTABLES | 9;
     pub(in crate::nfnetlink) const GET_SET: u16 = NFTABLES | 10;
     pub(in crate::nfnetlink) const NEW_ELEMENTS: u16 = NFTABLES | 12;
@@ -62,6 +64,7 @@ pub(super) mod chain {
 pub(super) mod rule {
     pub(in crate::nfnetlink) const TABLE: u16 = 1;
     pub(in crate::nfnetlink) const CHAIN: u16 = 2;
+    pub(in crate::nfnetlink) const HANDLE: u16 = 3;
     pub(in crate::nfnetlink) const EXPRESSIONS: u16 = 4;
 }
 
