@@ -138,7 +138,8 @@ fn toolbox() -> Toolbox {
 fn validate(config: &mut Config, options: probe::Options, log: LogOptions) -> Result<(), Error> {
     let backend = config.backend;
     let capture = &mut config.capture;
-    let plan = plan(capture, &mut Namespace::open()?, backend, log)?;
+    let mut namespace = Namespace::open()?;
+    let plan = plan(capture, &mut namespace, backend, log)?;
     // Connections from inside do not show what happens to those from outside; the rules do, if this
     // process may look.
     if backend == Backend::Iptables && matches!(toolbox().is_in_force(&plan), Ok(false)) {
@@ -146,6 +147,9 @@ fn validate(config: &mut Config, options: probe::Options, log: LogOptions) -> Re
         return Err(ValidationError::Different { missing }.into());
     }
     let shown = probe::validate(&plan, backend, capture, options)?;
+    if !namespace.routes_marks(&plan)? {
+        return Err(ValidationError::Routes.into());
+    }
     if log.verbose {
         log.format.write(Level::Info, &shown.to_string());
     }

@@ -199,6 +199,14 @@ impl Namespace {
         Ok(has_rules && self.support.holds(plan)?)
     }
 
+    /// Whether marked packets are routed as the plan needs, whoever sees to it; takes no privilege.
+    ///
+    /// # Errors
+    /// What stood in the way of reading.
+    pub fn routes_marks(&mut self, plan: &Plan) -> Result<bool, ApplyError> {
+        self.support.routes_marks(plan)
+    }
+
     /// Reads the rules of the namespace that the process is in, and forgets them: whether that works is all there is to know.
     ///
     /// # Errors

@@ -94,6 +94,11 @@ pub enum ValidationError {
         /// The rule, or the name of what differs.
         missing: String,
     },
+    /// What the rules need beside themselves is missing.
+    #[error(
+        "the rules are not in force: inbound TPROXY lacks its routing rule or route, so the proxy gets no packet"
+    )]
+    Routes,
     /// Connections did not fare as they must.
     #[error("the rules are not in force: {}", one_line(failures))]
     Rules {
@@ -196,6 +201,8 @@ fn round(probes: &[Probe], listeners: &[&Listener], end: Instant) -> Vec<Failure
 fn proxies(plan: &Plan, capture: &Capture) -> Result<Vec<Listener>, ValidationError> {
     let mut listeners = Vec::new();
     let mut ports = vec![capture.outbound_port, capture.inbound_port];
+    ports.extend(scheme::dns_port(capture));
+    ports.sort_unstable();
     ports.dedup();
     for port in ports {
         let mut addresses = vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port.get())];

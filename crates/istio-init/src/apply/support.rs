@@ -79,6 +79,15 @@ impl Support {
         Ok(has_addresses && has_routes && !there.iter().any(is_surplus))
     }
 
+    /// Whether marked packets are routed as the plan needs, whoever sees to it.
+    pub(crate) fn routes_marks(&mut self, plan: &Plan) -> Result<bool, ApplyError> {
+        let (there, wanted) = (self.routing()?, wanted(&plan.mark_routes));
+        let does = |known: &Piece, piece: &Piece| known == piece || known.does_as(piece);
+        Ok(wanted
+            .iter()
+            .all(|piece| there.iter().any(|known| does(known, piece))))
+    }
+
     /// Keeps what was added, because the rules that need it are in force; tells whether that was
     /// anything.
     pub(crate) fn keep(&mut self) -> bool {

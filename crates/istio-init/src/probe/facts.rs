@@ -18,7 +18,11 @@ use super::{
     connection::{Listener, can_be, current, source_towards},
     scheme::{Facts, Outside, destinations, owners},
 };
-use crate::{capture::Capture, plan::Families};
+use crate::{
+    capture::{Capture, Interception},
+    plan::Families,
+    walk::Owner,
+};
 
 /// An address of an interface.
 struct Own {
@@ -33,7 +37,7 @@ pub(super) fn gather(
     capture: &Capture,
 ) -> Result<(Facts, Vec<Listener>), Errno> {
     let own: Vec<Own> = getifaddrs()?.filter_map(|entry| own(&entry)).collect();
-    let servers = servers(families, &own);
+    let servers = servers(families, capture, &own);
     let facts = Facts {
         owners: possible_owners(capture),
         servers: servers.iter().map(|server| server.address).collect(),
@@ -43,7 +47,7 @@ pub(super) fn gather(
 }
 
 /// All whose connections tell something, or only ourselves if that is all that we can be.
-fn possible_owners(capture: &Capture) -> Vec<crate::walk::Owner> {
+fn possible_owners(capture: &Capture) -> Vec<Owner> {
     let owners = owners(capture);
     if owners.iter().all(|owner| can_be(*owner)) {
         owners.to_vec()
@@ -54,7 +58,10 @@ fn possible_owners(capture: &Capture) -> Vec<crate::walk::Owner> {
 
 /// For each family one listener on localhost and one on the first other address that can be used;
 /// where there is none, the address that is the proxy's does.
-fn servers(families: Families, own: &[Own]) -> Vec<Listener> {
+///
+/// With TPROXY another one on HBONE's port: calls to that are not redirected when they leave, so they
+/// show what becomes of packets that come in.
+fn servers(families: Families, capture: &Capture, own: &[Own]) -> Vec<Listener> {
     let bind = |ip: IpAddr| Listener::bind(SocketAddr::new(ip, 0)).ok();
     let first = |is_v4: bool| {
         let usable = own.iter().map(|own| own.address.ip());
@@ -67,6 +74,13 @@ fn servers(families: Families, own: &[Own]) -> Vec<Listener> {
     if families == Families::V4AndV6 {
         servers.extend(bind(Ipv6Addr::LOCALHOST.into()));
         servers.extend(first(false).or_else(|| bind(net::INBOUND_SOURCE_V6.into())));
+    }
+    if matches!(capture.interception, Interception::Tproxy { .. }) {
+        let reachable = servers.iter().map(|server| server.address.ip());
+        let reachable: Vec<IpAddr> = reachable.filter(|ip| !ip.is_loopback()).collect();
+        let tunnel = capture.tunnel_port.get();
+        let bind = |ip| Listener::bind(SocketAddr::new(ip, tunnel)).ok();
+        servers.extend(reachable.into_iter().filter_map(bind));
     }
     servers
 }

@@ -10,12 +10,15 @@ use std::{
     num::NonZeroU16,
 };
 
-use contract::net;
+use contract::{
+    net,
+    ports::{DNS, DOMAIN},
+};
 use ipnet::IpNet;
 
 use super::Shown;
 use crate::{
-    capture::{Capture, Destinations, OwnerGroups},
+    capture::{Capture, Destinations, Dns, OwnerGroups},
     plan::{Backend, Family, Plan, Protocol},
     trace,
     walk::{Direction, Owner, Packet, State, Verdict, walk},
@@ -105,26 +108,39 @@ pub(super) fn probes(
     for family in plan.families.each() {
         for owner in &facts.owners {
             let outside = facts.outside.iter();
-            let outside = outside.filter(|outside| is_of(*family, outside.source));
-            let ports = ports(capture, port);
-            let candidates = outside.flat_map(|outside| {
-                let with_port = |port: &NonZeroU16| {
+            let outside: Vec<_> = outside
+                .filter(|outside| is_of(*family, outside.source))
+                .collect();
+            let to = |ports: &[NonZeroU16]| {
+                let pairs = outside.iter().flat_map(|outside| {
+                    let pair = |port: &NonZeroU16| (*outside, *port);
+                    ports.iter().map(pair).collect::<Vec<_>>()
+                });
+                let probes = pairs.map(|(outside, port)| {
+                    let interface = outside.interface.clone();
                     let mut destination = outside.destination;
                     destination.set_port(port.get());
-                    (outside, destination)
-                };
-                ports.iter().map(with_port).collect::<Vec<_>>()
-            });
-            let candidates = candidates.map(|(outside, destination)| {
-                let interface = outside.interface.clone();
-                let ends = (outside.source, destination);
-                probe(plan, backend, Way::Outbound, *owner, ends, interface)
-            });
-            probes.extend(best(candidates.collect()));
+                    let ends = (outside.source, destination);
+                    probe(plan, backend, Way::Outbound, *owner, ends, interface)
+                });
+                best(probes.collect())
+            };
+            probes.extend(to(&ports(capture, port)));
+            if dns_port(capture).is_some() {
+                probes.extend(NonZeroU16::new(DOMAIN).and_then(|port| to(&[port])));
+            }
             probes.extend(own(plan, backend, *family, *owner, &facts.servers));
         }
     }
     probes
+}
+
+/// Where questions to DNS servers are redirected to, if they are.
+pub(super) fn dns_port(capture: &Capture) -> Option<NonZeroU16> {
+    match capture.dns {
+        Dns::Off => None,
+        Dns::Servers(_) | Dns::All => NonZeroU16::new(DNS),
+    }
 }
 
 /// Whose connections tell something: an ordinary application's, the proxy user's, the proxy group's.
@@ -181,7 +197,12 @@ pub(super) fn destinations(capture: &Capture, own: &[(SocketAddr, IpNet)]) -> Ve
         Some(neighbour)
     });
     let anywhere = NOBODY.into_iter().chain(listed);
+    let servers = match &capture.dns {
+        Dns::Servers(servers) => servers.as_slice(),
+        Dns::Off | Dns::All => &[],
+    };
     anywhere
+        .chain(servers.iter().copied())
         .map(|ip| SocketAddr::new(ip, 0))
         .chain(beside)
         .collect()

@@ -199,3 +199,31 @@ fn a_port_that_is_taken_is_named() {
     assert_eq!(status, Some(126), "{said}");
     assert!(said.contains("127.0.0.1:15006"), "{said}");
 }
+
+/// What TPROXY does to packets that come in shows even to who may not listen as the proxy does.
+#[test]
+#[ignore = "needs network namespaces: run cargo xtask test"]
+fn tproxy_and_capture_of_dns_are_validated_too() {
+    let lab = Lab::new();
+    let (tproxy, dns) = (
+        format!("{} -m TPROXY", INJECTED.replace("-m REDIRECT ", "")),
+        format!("{INJECTED} --redirect-dns --capture-all-dns"),
+    );
+    for flags in [&tproxy, &dns] {
+        run(&lab.pod, flags, &[]).succeeds();
+        for who in [PERSON, INIT, PROXY, APPLICATION] {
+            let (status, said) = validate(&lab, &who, flags);
+            assert_eq!(status, Some(0), "{flags} {}: {said}", who.user);
+        }
+    }
+    let (status, said) = validate(&lab, &PROXY, &tproxy);
+    assert_eq!(status, Some(126), "{said}");
+    assert!(said.contains("ISTIO_TPROXY"), "{said}");
+    run(&lab.pod, INJECTED, &[]).succeeds();
+    let (status, said) = validate(&lab, &APPLICATION, &dns);
+    assert_eq!(status, Some(126), "{said}");
+    assert!(
+        said.contains(":53 must arrive at port 15053, but it arrived at port 15001"),
+        "{said}"
+    );
+}
