@@ -53,6 +53,23 @@ fn there_is_no_golden_file_without_a_case() {
     }
 }
 
+/// The page explains each rule; of those that come once for each family or owner, one.
+#[test]
+fn the_reference_page_has_each_rule_of_an_injected_pod() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/interception.md");
+    let page = std::fs::read_to_string(page).expect("the page is there");
+    for (flags, twins) in [
+        (cases::INJECTED, &[][..]),
+        (cases::TPROXY, &["ip6 ", "skgid"]),
+    ] {
+        let plan = rules::plan(&capture(flags, &[]), Families::V4AndV6, Backend::Nftables);
+        for text in plan.rules.iter().map(nft::rule_text) {
+            let is_twin = twins.iter().any(|twin| text.contains(twin));
+            assert!(is_twin || page.contains(&format!("`{text}`")), "{text}");
+        }
+    }
+}
+
 /// Long lists must not cost packets anything, nor make the rules unreadable.
 #[test]
 fn the_number_of_rules_does_not_grow_with_a_list() {
