@@ -149,7 +149,12 @@ that cannot reach their control plane, so it is refused here.
 {{- /* The injector has its environment already; `minimesh kube-inject` reads the switches in it from here. */}}
 {{- $cni := dict "enabled" (or .Values.cni.enabled .Values.pilot.cni.enabled) "provider" .Values.pilot.cni.provider }}
 {{- $pilot := set (pick .Values.pilot "env" "crlConfigMapName") "cni" $cni }}
-{{- dict "global" $global "sidecarInjectorWebhook" $webhook "revision" (include "minimesh.revision" .) "pilot" $pilot "gateways" .Values.gateways | toYaml }}
+{{- $values := dict "global" $global "sidecarInjectorWebhook" $webhook "revision" (include "minimesh.revision" .) "pilot" $pilot "gateways" .Values.gateways }}
+{{- if .Values.cni.enabled }}
+{{- /* The plugin reads from the pod how it is to be captured. */}}
+{{- $_ := set $values "cni" (dict "enabled" true) }}
+{{- end }}
+{{- toYaml $values }}
 {{- end }}
 
 {{/* Key `mesh`: the shipped mesh configuration, this control plane's addresses and the one status port, and over both what the values say. */}}

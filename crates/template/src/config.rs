@@ -227,6 +227,11 @@ impl Compiled {
         }
     }
 
+    /// Whether the chart's own CNI plugin sets the rules, rather than somebody else's, who reads Istio's record.
+    pub(crate) fn has_own_cni_plugin(&self) -> bool {
+        self.value(&["cni", "enabled"]) == Some(&Value::Bool(true))
+    }
+
     /// The templates' names for messages.
     pub(crate) fn known_templates(&self) -> String {
         self.templates

@@ -128,9 +128,13 @@ impl Status {
                 revision
             }
             .to_owned(),
-            capture: Capture::of(template_pod, merged),
             ..Self::default()
         }
+    }
+
+    /// Records what our CNI plugin has to know to set the rules of `merged`.
+    pub(crate) fn record_capture(&mut self, template_pod: &Value, merged: &Value) {
+        self.capture = Capture::of(template_pod, merged);
     }
 
     /// Records what became of the metadata that templates saw in `input`.

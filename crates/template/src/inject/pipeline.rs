@@ -133,6 +133,9 @@ impl<'a> Injection<'a> {
             self.status.as_ref(),
             self.options.shown_revision(),
         );
+        if self.config.has_own_cni_plugin() {
+            status.record_capture(&template_pod, &merged);
+        }
         self.annotate(&mut merged);
         if self.config.shows_metadata {
             status.record_metadata(&input, &merged);

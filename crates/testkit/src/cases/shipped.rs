@@ -61,7 +61,7 @@ fn refused() -> Vec<Case> {
 
 /// What values and the mesh's configuration say.
 fn configured() -> Vec<Case> {
-    const CNI: &str = "pilot: {cni: {enabled: true}}";
+    const CNI: &str = "cni: {enabled: true}";
     vec![
         case("cni")
             .native()

@@ -53,7 +53,10 @@ impl Injection<'_> {
         self.adjust(&mut merged, &earlier, template_rewrites)?;
         let rewrites = self.rewrites_probes(&merged, template_rewrites);
         let revision = self.options.shown_revision();
-        let status = Status::new(template_pod, &merged, None, revision);
+        let mut status = Status::new(template_pod, &merged, None, revision);
+        if self.config.has_own_cni_plugin() {
+            status.record_capture(template_pod, &merged);
+        }
         self.annotate(&mut merged);
         pod::annotate(&mut merged, annotations::STATUS, status.to_json());
         for list in List::BOTH {
