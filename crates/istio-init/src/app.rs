@@ -20,7 +20,7 @@ use crate::{
     capture::{Capture, Dns},
     cni::{self, Role},
     error::Error,
-    iptables,
+    explain, iptables,
     log::Level,
     nft,
     plan::{Backend, Families, Plan},
@@ -40,14 +40,30 @@ pub fn run() -> u8 {
         Some(Role::Installer(arguments)) => return cni::install::run(arguments, &variable),
         None => {}
     }
+    let (request, arguments) = match arguments.split_first() {
+        Some((first, rest)) if first == explain::COMMAND => {
+            match explain::Request::read(rest.to_vec()) {
+                Ok(request) => (Some(request.clone()), request.flags),
+                Err(error) => return finish(Err(error.into()), LogOptions::default()),
+            }
+        }
+        _ => (None, arguments),
+    };
     let (log, invocation) = args::parse(arguments, &variable, &SystemAccounts);
-    let outcome = invocation
-        .map_err(Error::from)
-        .and_then(|invocation| match invocation {
-            Invocation::Help => print(&args::help()),
-            Invocation::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
-            Invocation::Run(config) => work(*config, log),
-        });
+    let outcome =
+        invocation
+            .map_err(Error::from)
+            .and_then(|invocation| match (invocation, request) {
+                (Invocation::Help, _) => print(&args::help()),
+                (Invocation::Version, _) => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
+                (Invocation::Run(config), None) => work(*config, log),
+                (Invocation::Run(config), Some(request)) => answer(*config, &request, log),
+            });
+    finish(outcome, log)
+}
+
+/// Says what went wrong and returns the exit code.
+fn finish(outcome: Result<(), Error>, log: LogOptions) -> u8 {
     match outcome {
         Ok(()) => exit::OK,
         Err(error) => {
@@ -122,6 +138,14 @@ fn cleanup(config: &Config) -> Result<Outcome, Error> {
         Outcome::Absent if had_legacy => Outcome::Removed,
         outcome => outcome,
     })
+}
+
+/// Both families, because the pod that is asked about is not the one where this is run.
+fn answer(mut config: Config, request: &explain::Request, log: LogOptions) -> Result<(), Error> {
+    let families = Families::V4AndV6;
+    find_dns_servers(&mut config.capture, families, log)?;
+    let plan = rules::plan(&config.capture, families, config.backend);
+    print(&request.answer(&plan, config.backend))
 }
 
 fn whose(config: &Config) -> Whose {
@@ -205,6 +229,7 @@ fn report(error: &Error, log: LogOptions) {
             }
         }
         Error::Apply(_)
+        | Error::Explain(_)
         | Error::Restore(_)
         | Error::Validation(_)
         | Error::Resolver { .. }

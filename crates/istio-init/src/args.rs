@@ -211,6 +211,15 @@ impl fmt::Display for Warning {
     }
 }
 
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            format: Format::Plain,
+            verbose: true,
+        }
+    }
+}
+
 fn one_line(problems: &[Problem]) -> String {
     problems
         .iter()

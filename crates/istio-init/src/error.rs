@@ -7,7 +7,10 @@ use std::{error::Error as _, io};
 
 use contract::{exit, paths};
 
-use crate::{apply::ApplyError, args::UsageError, probe::ValidationError, restore::RestoreError};
+use crate::{
+    apply::ApplyError, args::UsageError, explain::ExplainError, probe::ValidationError,
+    restore::RestoreError,
+};
 
 /// Why the program did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +22,9 @@ pub enum Error {
     /// The rules are not in force.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// There is nothing to explain.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// The rules are not in force, or not removed, by iptables.
     #[error(transparent)]
     Restore(#[from] RestoreError),
@@ -48,7 +54,7 @@ impl Error {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => exit::USAGE,
+            Self::Usage(_) | Self::Explain(_) => exit::USAGE,
             Self::Apply(ApplyError::Different)
             | Self::Restore(RestoreError::Different { .. })
             | Self::Validation(_) => exit::VALIDATION,

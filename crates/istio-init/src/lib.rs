@@ -16,6 +16,7 @@ pub mod args;
 pub mod capture;
 pub mod cni;
 pub mod error;
+pub mod explain;
 pub mod iptables;
 pub mod log;
 pub mod netlink;

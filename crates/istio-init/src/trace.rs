@@ -1,6 +1,6 @@
 //! Rules in the words of a back end, for messages about what happened to a packet.
 //!
-//! Called by [`probe`](crate::probe) with rules that a [`walk`](crate::walk) met; pure. A text names the chain first, then the rule as the back end's
+//! Called by [`probe`](crate::probe) and [`explain`](crate::explain) with rules that a [`walk`](crate::walk) met; pure. A text names the chain first, then the rule as the back end's
 //! own tools write it.
 
 use crate::{

@@ -120,3 +120,18 @@ fn a_reader_that_has_gone_is_an_error_and_no_panic() {
         "{stderr}"
     );
 }
+
+#[test]
+fn explain_says_by_which_rule_and_a_word_that_is_wrong_is_named() {
+    let packet = "tcp out 10.0.0.1:80 uid 1000";
+    let (status, stdout, stderr) = run(&["explain", "--packet", packet, "-i", "*"], &[]);
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    assert!(
+        stdout.contains("  ISTIO_OUTPUT: jump ISTIO_REDIRECT\n"),
+        "{stdout}"
+    );
+    assert!(stdout.ends_with("=> captured: redirected to port 15001 of the pod itself\n"));
+    let (status, stdout, stderr) = run(&["explain", "--packet", "tcp off 10.0.0.1:80"], &[]);
+    assert_eq!((status, stdout.as_str()), (Some(2), ""));
+    assert!(stderr.contains("\"off\": expected a direction"), "{stderr}");
+}
