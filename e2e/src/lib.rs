@@ -13,6 +13,7 @@ pub mod access_log;
 pub mod control_plane;
 mod diagnose;
 pub mod environment;
+pub mod helm;
 pub mod kubectl;
 pub mod manifest;
 pub mod metrics;

@@ -79,11 +79,16 @@ impl Manifest {
         self.with(&json!({"metadata": {"name": name}}))
     }
 
+    /// The first pod alone.
+    #[must_use]
+    pub fn pod_only(&self) -> Option<&Value> {
+        self.objects.iter().find(|object| object["kind"] == "Pod")
+    }
+
     /// The containers of the first pod, for a change that adds one.
     #[must_use]
     pub fn pod_containers(&self) -> Option<Vec<Value>> {
-        let pod = self.objects.iter().find(|object| object["kind"] == "Pod")?;
-        pod["spec"]["containers"].as_array().cloned()
+        self.pod_only()?["spec"]["containers"].as_array().cloned()
     }
 
     /// The objects as text that kubectl takes.

@@ -138,7 +138,23 @@ fn lists_listener(sockets: &str, port: u16) -> bool {
     })
 }
 
-fn on_node(node: &str, program: &[&str]) -> anyhow::Result<String> {
+/// Names of all nodes.
+///
+/// # Errors
+/// kubectl fails.
+pub fn names() -> anyhow::Result<Vec<String>> {
+    let nodes = kubectl::list(&["nodes"])?;
+    let names = nodes
+        .iter()
+        .filter_map(|node| node["metadata"]["name"].as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// Standard output of a program on a node.
+///
+/// # Errors
+/// It fails.
+pub fn on_node(node: &str, program: &[&str]) -> anyhow::Result<String> {
     let mut command = Command::new(&environment().docker);
     command.args(["exec", node]).args(program);
     kubectl::finish(command, None)?.into_stdout(|| format!("on node {node}: {}", program.join(" ")))

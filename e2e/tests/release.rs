@@ -2,7 +2,7 @@
 //!
 //! The last test of a run: afterwards the cluster has no mesh.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use anyhow::ensure;
 use contract::{
@@ -10,12 +10,11 @@ use contract::{
     pod::ROOT_CERT_CONFIG_MAP,
 };
 use e2e::{
-    Injection, Manifest, Progress, control_plane,
-    environment::{environment, root},
+    Injection, Manifest, Progress,
+    helm::{self, RELEASE},
     kubectl, scenario, wait_for,
 };
 
-const RELEASE: &str = "minimesh";
 /// What the garbage collector may take after the owner has gone.
 const COLLECTION: Duration = Duration::from_secs(90);
 /// Names of what the chart and the injector make; every object with such a name, in any namespace, is ours.
@@ -28,7 +27,7 @@ const OURS_IN_SYSTEM: [&str; 2] = ["injector", "istio"];
 fn an_upgrade_changes_values_and_an_uninstallation_leaves_nothing() {
     scenario("release", |scene| {
         let namespace = scene.namespace(Injection::Enabled)?;
-        upgrade(&[
+        helm::upgrade(&[
             "global.proxy.logLevel=info",
             "pilot.podAnnotations.e2e=upgraded",
         ])?;
@@ -54,7 +53,7 @@ fn an_upgrade_changes_values_and_an_uninstallation_leaves_nothing() {
         // A pod that is there outlives the mesh's control plane.
         namespace.apply(&nginx)?;
         namespace.pod("nginx").wait_ready()?;
-        helm(&[
+        helm::run(&[
             "uninstall",
             RELEASE,
             "-n",
@@ -81,26 +80,6 @@ fn an_upgrade_changes_values_and_an_uninstallation_leaves_nothing() {
         );
         Ok(())
     });
-}
-
-/// Upgrades the release to these values over those that it has, and waits for the control plane.
-fn upgrade(values: &[&str]) -> anyhow::Result<()> {
-    let chart = root()
-        .join("charts/minimesh")
-        .to_string_lossy()
-        .into_owned();
-    let mut args = vec![
-        "upgrade",
-        RELEASE,
-        &chart,
-        "-n",
-        NAMESPACE,
-        "--reuse-values",
-    ];
-    args.extend(values.iter().flat_map(|value| ["--set", value]));
-    args.extend(["--wait", "--timeout=120s"]);
-    helm(&args)?;
-    control_plane::wait_rolled_out()
 }
 
 /// `KIND NAMESPACE/NAME` of every object of ours that is still there, whatever its kind.
@@ -143,13 +122,6 @@ fn is_ours(line: &str) -> bool {
     let begins = |names: &[&str]| names.iter().any(|own| name.starts_with(own));
     let in_system = namespace == NAMESPACE || namespace == "<none>";
     kind != "Namespace" && (is_released || begins(&OURS) || in_system && begins(&OURS_IN_SYSTEM))
-}
-
-fn helm(args: &[&str]) -> anyhow::Result<()> {
-    let mut command = Command::new(&environment().helm);
-    command.args(args);
-    kubectl::finish(command, None)?.into_stdout(|| format!("helm {}", args.join(" ")))?;
-    Ok(())
 }
 
 #[test]

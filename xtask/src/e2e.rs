@@ -66,7 +66,7 @@ struct Stage {
     in_parallel: bool,
 }
 
-const STAGES: [Stage; 4] = [
+const STAGES: [Stage; 5] = [
     Stage {
         file: "cases",
         in_parallel: true,
@@ -77,6 +77,10 @@ const STAGES: [Stage; 4] = [
     },
     Stage {
         file: "control_plane",
+        in_parallel: false,
+    },
+    Stage {
+        file: "cni",
         in_parallel: false,
     },
     Stage {

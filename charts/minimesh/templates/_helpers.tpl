@@ -150,8 +150,8 @@ that cannot reach their control plane, so it is refused here.
 {{- $cni := dict "enabled" (or .Values.cni.enabled .Values.pilot.cni.enabled) "provider" .Values.pilot.cni.provider }}
 {{- $pilot := set (pick .Values.pilot "env" "crlConfigMapName") "cni" $cni }}
 {{- $values := dict "global" $global "sidecarInjectorWebhook" $webhook "revision" (include "minimesh.revision" .) "pilot" $pilot "gateways" .Values.gateways }}
-{{- if .Values.cni.enabled }}
-{{- /* The plugin reads from the pod how it is to be captured. */}}
+{{- /* The plugin, of this release or of another revision's, reads from the pod how it is to be captured. Istio's reads other things, and its templates write them. */}}
+{{- if or .Values.cni.enabled (and .Values.pilot.cni.enabled (not .Values.sidecarInjectorWebhook.templates)) }}
 {{- $_ := set $values "cni" (dict "enabled" true) }}
 {{- end }}
 {{- toYaml $values }}
