@@ -5,7 +5,7 @@
 
 mod engine;
 mod go;
-mod host;
+pub(crate) mod host;
 mod kind;
 mod node;
 pub(crate) mod setup;

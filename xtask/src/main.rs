@@ -16,6 +16,7 @@ mod fuzz;
 mod images;
 mod lab;
 mod manifest;
+mod netfilter;
 mod project;
 mod stand_in;
 mod test;
@@ -46,7 +47,7 @@ enum Command {
     Demo(demo::Args),
     /// Build the container images: injector, istio-init, agent, and the server of the cluster tests.
     Images(images::Args),
-    /// Install what `test` and `e2e` need on a Debian machine, as root: the Docker engine, kind, Helm, kubectl, a node image.
+    /// Install what `test` and `e2e` need on a Debian machine, as root: nftables, iptables, iproute2, the Docker engine, kind, Helm, kubectl, a node image.
     Setup,
     /// Run the cluster tests: a kind cluster, the images and the chart of this tree, nginx with traffic interception.
     E2e(e2e::Args),
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Images(args) => images::run(&args),
-        Command::Setup => e2e::setup::install(None),
+        Command::Setup => netfilter::install().and_then(|()| e2e::setup::install(None)),
         Command::E2e(args) => e2e::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use super::{
     chart,
     e2e::setup,
+    netfilter,
     project::{cargo, in_ci, run as run_command},
     tidy,
     userns::{self, Rights},
@@ -85,6 +86,15 @@ fn kernel_tier(args: &Args, report: &mut Report) -> anyhow::Result<()> {
     ];
     if args.no_kernel {
         report.skip("kernel", "asked for by --no-kernel");
+        return Ok(());
+    }
+    let tools = netfilter::missing();
+    if !tools.is_empty() {
+        let reason = format!(
+            "it needs apt-get install {}, or cargo xtask setup",
+            tools.join(" ")
+        );
+        report.skip("kernel", &reason);
         return Ok(());
     }
     match userns::rights() {

@@ -279,6 +279,8 @@ pub(crate) fn tool_reading(pod: &Pod, command: &str, input: &str) -> Result<Stri
     let mut child = Command::new(program);
     child
         .args(arguments)
+        // Ordinary users do not have the folders of administration in theirs.
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

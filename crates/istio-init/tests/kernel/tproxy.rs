@@ -165,6 +165,19 @@ fn without_a_proxy_connections_are_dropped() {
     assert!(!application.was_reached());
 }
 
+#[test]
+#[ignore = "needs network namespaces: run cargo xtask test"]
+fn where_the_loopback_interface_has_no_ipv6_nothing_is_left_and_the_message_names_the_sysctl() {
+    let lab = Lab::new();
+    let switch = "/proc/sys/net/ipv6/conf/lo/disable_ipv6";
+    let written = lab.pod.enter(|| std::fs::write(switch, "1"));
+    written.expect("the switch can be written");
+    let before = generation(&lab.pod);
+    let refused = run(&lab.pod, cases::TPROXY, &[]);
+    refused.fails_with(1, "net.ipv6.conf.lo.disable_ipv6");
+    assert_eq!((routing(&lab.pod), generation(&lab.pod)), ((0, 0), before));
+}
+
 /// The application does not listen, so a connection that the proxy does not get fails.
 #[test]
 #[ignore = "needs network namespaces: run cargo xtask test"]
