@@ -58,6 +58,7 @@ impl Server {
         folder: &Path,
         name: &'static str,
     ) -> anyhow::Result<Self> {
+        let program = &found(program)?;
         let log = folder.join(format!("{name}.log"));
         let child = Command::new(program)
             .current_dir(folder)
@@ -84,8 +85,7 @@ impl Server {
 
     /// Starts Istio's control plane, `pilot-discovery`, against an API server that has nothing.
     pub(super) fn istiod(program: &Path, folder: &Path) -> anyhow::Result<Self> {
-        let program = fs::canonicalize(program)
-            .with_context(|| format!("there is no {}", program.display()))?;
+        let program = found(program)?;
         let api_server = api_server::start()?;
         fs::write(
             folder.join("kubeconfig"),
@@ -170,6 +170,11 @@ impl Server {
 fn silent(program: &Path, log: &PathBuf) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     format!("{} does not listen:\n{text}", program.display())
+}
+
+/// Where a program is, whatever folder it is then run in.
+fn found(program: &Path) -> anyhow::Result<PathBuf> {
+    fs::canonicalize(program).with_context(|| format!("there is no {}", program.display()))
 }
 
 /// Where the injector's log says that it listens, once it is ready.
