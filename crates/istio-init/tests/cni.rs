@@ -63,7 +63,7 @@ fn versions_are_told_in_the_version_that_was_asked_in() {
     ] {
         let (status, text) = plugin(&[("CNI_COMMAND", "VERSION")], input.as_bytes());
         let answer: Value = serde_json::from_str(&text).expect("JSON");
-        let expected = json!({"cniVersion": version, "supportedVersions": ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]});
+        let expected = json!({"cniVersion": version, "supportedVersions": ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]});
         assert_eq!((status, answer), (Some(0), expected), "{input}");
     }
 }

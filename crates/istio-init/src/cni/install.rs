@@ -9,7 +9,13 @@ mod files;
 mod options;
 mod watch;
 
-use std::{ffi::OsString, fs, io, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use contract::{
     cni::{EXCLUDE_NAMESPACES, PLUGIN, POD_ANNOTATIONS},
@@ -124,11 +130,11 @@ pub fn run(arguments: Vec<OsString>, variable: &dyn Fn(&str) -> Option<OsString>
         }
     };
     let format = options.format;
-    let task = options.task;
-    let outcome = Installer::new(options).and_then(|installer| match task {
-        Task::Check => installer.check(),
-        Task::Keep => installer.keep(),
-    });
+    let outcome = match options.task {
+        Task::Help => print(&options::help()),
+        Task::Check => Installer::new(options).and_then(|installer| installer.check()),
+        Task::Keep => Installer::new(options).and_then(|installer| installer.keep()),
+    };
     match outcome {
         Ok(()) => exit::OK,
         Err(error) => {
@@ -281,6 +287,12 @@ impl Installer {
             Step::Entry { path, .. } => format!("the entry {PLUGIN} in {}", path.display()),
         }
     }
+}
+
+fn print(text: &str) -> Result<(), InstallError> {
+    let path = PathBuf::from("standard output");
+    let written = io::stdout().write_all(text.as_bytes());
+    written.map_err(|source| InstallError::Write { path, source })
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -43,7 +43,7 @@ pub(super) struct Request {
 }
 
 /// Versions of the specification, the oldest first. Older ones know no chains.
-pub(super) const SUPPORTED: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+pub(super) const SUPPORTED: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 /// The version in which errors are told where the request names none.
 pub(super) const NEWEST: &str = "1.1.0";
 /// Annotations have 256 KiB at most, which escaping can make six times as long; the rest is what other plugins return.
@@ -234,4 +234,33 @@ fn version(configuration: &Map<String, Value>) -> Result<&'static str, CniError>
     known.ok_or_else(|| CniError::Version {
         given: given.chars().take(40).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_request_makes_it_panic(
+            command in "ADD|DEL|CHECK|GC|STATUS|VERSION|.{0,9}",
+            arguments in ".{0,40}",
+            version in "1\\.1\\.0|.{0,9}",
+            more in ".{0,40}",
+            text in any::<Vec<u8>>(),
+        ) {
+            let variable = |name: &str| {
+                Some(OsString::from(if name == "CNI_COMMAND" { &command } else { &arguments }))
+            };
+            let object = json!({"cniVersion": version, "runtimeConfig": more, EXCLUDE_NAMESPACES: more}).to_string();
+            for input in [text.as_slice(), object.as_bytes()] {
+                if let Ok(request) = Request::read(&variable, &mut &*input) {
+                    let _ = (request.pod(), request.annotations().is_some(), request.is_excluded());
+                    prop_assert!(SUPPORTED.contains(&request.version()));
+                }
+            }
+        }
+    }
 }

@@ -323,3 +323,21 @@ fn wrong_flags_are_told_and_nothing_is_touched() {
     );
     assert!(!node.program().exists());
 }
+
+#[test]
+fn every_flag_is_in_the_help_text() {
+    let node = Node::new();
+    let output = node.command(&["--help"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    for part in [
+        "--check",
+        "--remove-on-exit",
+        "EXCLUDE_NAMESPACES",
+        "--cni-conf-name VALUE",
+    ] {
+        assert!(
+            output.status.success() && said.contains(part),
+            "{part}: {said}"
+        );
+    }
+}

@@ -37,23 +37,72 @@ pub(super) enum Task {
     Keep,
     /// Tell by the exit code whether it is in place.
     Check,
+    /// Print how the installer is used.
+    Help,
 }
 
-/// A flag, its variable, and whether it stands alone.
+/// A flag, its variable, whether it stands alone, and what it is for.
 struct Spec {
     flag: &'static str,
     env: &'static str,
     is_switch: bool,
+    help: &'static str,
 }
 
-const BIN: Spec = value("--mounted-cni-bin-dir", "MOUNTED_CNI_BIN_DIR");
-const CONF: Spec = value("--mounted-cni-net-dir", "MOUNTED_CNI_NET_DIR");
-const CONF_NAME: Spec = value("--cni-conf-name", "CNI_CONF_NAME");
-const EXCLUDE: Spec = value("--exclude-namespaces", "EXCLUDE_NAMESPACES");
-const REMOVE_ON_EXIT: Spec = switch("--remove-on-exit", "REMOVE_ON_EXIT");
-const CHECK: Spec = switch("--check", "");
-const LOG_AS_JSON: Spec = switch("--log_as_json", "LOG_AS_JSON");
-const ALL: [&Spec; 7] = [
+/// Declares a flag.
+const fn spec(flag: &'static str, env: &'static str, is_switch: bool, help: &'static str) -> Spec {
+    Spec {
+        flag,
+        env,
+        is_switch,
+        help,
+    }
+}
+
+const BIN: Spec = spec(
+    "--mounted-cni-bin-dir",
+    "MOUNTED_CNI_BIN_DIR",
+    false,
+    "folder of the node's CNI programs, /host/opt/cni/bin",
+);
+const CONF: Spec = spec(
+    "--mounted-cni-net-dir",
+    "MOUNTED_CNI_NET_DIR",
+    false,
+    "folder of the node's network configurations, /host/etc/cni/net.d",
+);
+const CONF_NAME: Spec = spec(
+    "--cni-conf-name",
+    "CNI_CONF_NAME",
+    false,
+    "the configuration to use; the first one by name",
+);
+const EXCLUDE: Spec = spec(
+    "--exclude-namespaces",
+    "EXCLUDE_NAMESPACES",
+    false,
+    "comma list of namespaces whose pods may start although the runtime passes no annotations",
+);
+const REMOVE_ON_EXIT: Spec = spec(
+    "--remove-on-exit",
+    "REMOVE_ON_EXIT",
+    true,
+    "take the plugin away at the end",
+);
+const CHECK: Spec = spec(
+    "--check",
+    "",
+    true,
+    "exit with 0 if the plugin is in place, with 1 if not, and change nothing",
+);
+const LOG_AS_JSON: Spec = spec(
+    "--log_as_json",
+    "LOG_AS_JSON",
+    true,
+    "write log lines as JSON",
+);
+const HELP: Spec = spec("--help", "", true, "print this text");
+const ALL: [&Spec; 8] = [
     &BIN,
     &CONF,
     &CONF_NAME,
@@ -61,22 +110,23 @@ const ALL: [&Spec; 7] = [
     &REMOVE_ON_EXIT,
     &CHECK,
     &LOG_AS_JSON,
+    &HELP,
 ];
 
-const fn value(flag: &'static str, env: &'static str) -> Spec {
-    Spec {
-        flag,
-        env,
-        is_switch: false,
+/// The text that `--help` prints.
+pub(super) fn help() -> String {
+    let mut text = "Puts the CNI plugin on this node and keeps it there until the end.\n\n\
+                    Usage: istio-init install-cni [flags]\n\nFlags:\n"
+        .to_owned();
+    for spec in ALL {
+        let value = if spec.is_switch { "" } else { " VALUE" };
+        text.push_str(&format!("  {}{value}\n        {}", spec.flag, spec.help));
+        if !spec.env.is_empty() {
+            text.push_str(&format!(" (env {})", spec.env));
+        }
+        text.push('\n');
     }
-}
-
-const fn switch(flag: &'static str, env: &'static str) -> Spec {
-    Spec {
-        flag,
-        env,
-        is_switch: true,
-    }
+    text
 }
 
 // === impl Options ===
@@ -108,8 +158,12 @@ impl Options {
                 false
             })
         };
-        let (remove_on_exit, checks, is_json) =
-            (is_on(&REMOVE_ON_EXIT), is_on(&CHECK), is_on(&LOG_AS_JSON));
+        let (remove_on_exit, is_json) = (is_on(&REMOVE_ON_EXIT), is_on(&LOG_AS_JSON));
+        let task = match (is_on(&HELP), is_on(&CHECK)) {
+            (true, _) => Task::Help,
+            (false, true) => Task::Check,
+            (false, false) => Task::Keep,
+        };
         let or = |spec, default: &str| {
             Some(text(spec))
                 .filter(|text| !text.is_empty())
@@ -131,7 +185,7 @@ impl Options {
                 .filter(|name| !name.is_empty())
                 .collect(),
             remove_on_exit,
-            task: if checks { Task::Check } else { Task::Keep },
+            task,
             format: if is_json { Format::Json } else { Format::Plain },
         };
         if problems.is_empty() {
