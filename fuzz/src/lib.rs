@@ -3,3 +3,4 @@
 use injector::webhook::review;
 
 pub mod bodies;
+pub mod interception;

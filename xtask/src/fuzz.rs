@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: the readers of what others wrote, under libFuzzer.
 //!
 //! Runs each target of `fuzz/` for a while, from the corpus in the tree. What it finds new stays in the target folder; an input that breaks a promise is
-//! worth a test of its own and a place in the corpus, which the gate replays (`crates/injector/tests/corpus.rs`).
+//! worth a test of its own and a place in the corpus, which the gate replays (`crates/injector/tests/corpus.rs`, `crates/istio-init/tests/corpus.rs`).
 
 use std::{fs, process::Command};
 
@@ -19,7 +19,9 @@ pub(crate) struct Args {
     seconds: u32,
 }
 
-const TARGETS: [&str; 5] = ["review", "template", "merge", "yaml", "path"];
+const TARGETS: [&str; 7] = [
+    "review", "template", "merge", "yaml", "path", "flags", "netlink",
+];
 
 /// One input may take no longer; the limits of templates end sooner.
 const MAX_SECONDS_PER_INPUT: u32 = 30;

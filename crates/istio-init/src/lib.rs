@@ -10,6 +10,7 @@
 //! ```
 
 pub mod accounts;
+pub mod answer;
 pub mod app;
 pub mod apply;
 pub mod args;

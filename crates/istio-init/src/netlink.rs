@@ -24,8 +24,8 @@ use nix::{
 };
 
 pub use decode::Malformed;
-pub(crate) use decode::{Attribute, Message};
-use decode::{Outcome, messages};
+use decode::Outcome;
+pub(crate) use decode::{Attribute, Message, messages};
 pub(crate) use encode::{Packet, flags};
 
 /// A netlink socket.

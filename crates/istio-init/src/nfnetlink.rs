@@ -24,7 +24,7 @@ mod uapi;
 use nix::{errno::Errno, sys::socket::SockProtocol};
 
 use crate::{
-    netlink::{NetlinkError, Socket},
+    netlink::{Message, NetlinkError, Socket},
     restore::Whose,
 };
 
@@ -154,6 +154,17 @@ impl NfTables {
             _ => RulesError::Refused { part, source },
         })
     }
+}
+
+/// How many of the readers of rules make sense of a message.
+pub(crate) fn n_readers_of(message: &Message<'_>) -> usize {
+    let readers = [
+        read::decode_chain(message).is_ok(),
+        read::decode_set(message).is_ok(),
+        read::decode_elements(message, &mut Vec::new()).is_ok(),
+        read::decode_rule(message).is_ok(),
+    ];
+    readers.into_iter().filter(|made_sense| *made_sense).count()
 }
 
 fn unreadable(source: NetlinkError) -> RulesError {

@@ -14,7 +14,7 @@ use ipnet::Ipv6Net;
 use nix::{errno::Errno, sys::socket::SockProtocol};
 
 use crate::{
-    netlink::{NetlinkError, Packet, Socket, flags},
+    netlink::{Message, NetlinkError, Packet, Socket, flags},
     plan::Families,
 };
 
@@ -153,6 +153,15 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.choose("add", "remove"))
     }
+}
+
+/// How many of the readers of rules and routes make sense of a message.
+pub(crate) fn n_readers_of(message: &Message<'_>) -> usize {
+    let readers = [
+        routes::decode_rule(message).is_ok(),
+        routes::decode_route(message).is_ok(),
+    ];
+    readers.into_iter().filter(|made_sense| *made_sense).count()
 }
 
 /// `struct ifaddrmsg`: family, prefix length, flags, scope (all the world), index of the interface.

@@ -68,7 +68,7 @@ pub enum Malformed {
 const KIND_FLAGS: u16 = 0xc000;
 
 /// The messages of a datagram; ends after an error.
-pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<Message<'_>, Malformed>> {
+pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<Message<'_>, Malformed>> {
     pieces(datagram, message)
 }
 

@@ -1,0 +1,4 @@
+//! See `fuzz::interception::flags`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::interception::flags(bytes));
