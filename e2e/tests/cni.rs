@@ -2,7 +2,10 @@
 //!
 //! One test, because it changes the nodes that all pods share; at the end the cluster is as before.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use contract::{chains, cni, control_plane::NAMESPACE, pod};
@@ -81,23 +84,37 @@ fn rules_are_where_they_belong(member: &Pod, stranger: &Pod) -> anyhow::Result<(
     Ok(())
 }
 
-/// In and out, through the sidecar: by the address of each family that the pods have.
+/// In and out, through the sidecar, by every address that the pods have.
 fn traffic_is_captured(member: &Pod, stranger: &Pod) -> anyhow::Result<()> {
-    let url = member.url(8080)?;
-    let path = format!("/in-{}", std::process::id());
-    let page = stranger.read("shell", &["curl", "-sS", &format!("{url}{path}")])?;
-    ensure!(page == "served by nginx\n", "{url} gave {page:?}");
-    let inbound = member.access_log(&path)?;
-    ensure!(
-        inbound.iter().all(|line| line.cluster == "inbound|8080||"),
-        "{inbound:?}"
-    );
-    let url = stranger.url(8080)?;
-    let path = format!("/out-{}", std::process::id());
-    let page = member.read("nginx", &["curl", "-sS", &format!("{url}{path}")])?;
-    ensure!(page == "test-server\n", "{url} gave {page:?}");
-    member.access_log(&path)?;
+    for (idx, url) in urls(member)?.into_iter().enumerate() {
+        let path = format!("/in-{}-{idx}", std::process::id());
+        let page = stranger.read("shell", &["curl", "-sS", &format!("{url}{path}")])?;
+        ensure!(page == "served by nginx\n", "{url} gave {page:?}");
+        let inbound = member.access_log(&path)?;
+        ensure!(
+            inbound.iter().all(|line| line.cluster == "inbound|8080||"),
+            "{inbound:?}"
+        );
+    }
+    for (idx, url) in urls(stranger)?.into_iter().enumerate() {
+        let path = format!("/out-{}-{idx}", std::process::id());
+        let page = member.read("nginx", &["curl", "-sS", &format!("{url}{path}")])?;
+        ensure!(page == "test-server\n", "{url} gave {page:?}");
+        member.access_log(&path)?;
+    }
     Ok(())
+}
+
+/// The beginning of URLs for port 8080, one for each of the pod's addresses.
+fn urls(pod: &Pod) -> anyhow::Result<Vec<String>> {
+    let object = pod.object()?;
+    let addresses = object["status"]["podIPs"].as_array();
+    let addresses = addresses.with_context(|| format!("{pod} has no addresses"))?;
+    let url = |address: &Value| {
+        let address: IpAddr = address["ip"].as_str()?.parse().ok()?;
+        Some(format!("http://{}", SocketAddr::new(address, 8080)))
+    };
+    Ok(addresses.iter().filter_map(url).collect())
 }
 
 /// As long as the installer cannot repair it, the runtime is not asked for annotations: no pod that could be of the mesh starts.
