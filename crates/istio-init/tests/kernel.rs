@@ -11,6 +11,8 @@ mod cases;
 mod cni;
 #[path = "kernel/dns.rs"]
 mod dns;
+#[path = "kernel/drift.rs"]
+mod drift;
 #[path = "kernel/lab.rs"]
 mod lab;
 #[path = "kernel/sample.rs"]
