@@ -44,13 +44,14 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 /// Both files have the name in the first field and the number in the third: `name:x:1337:…`, see
-/// passwd(5) and group(5).
+/// passwd(5) and group(5). The highest number means "nobody" to the kernel and is nobody's.
 fn find(file: &str, name: &str) -> Option<u32> {
     file.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next() == Some(name))
             .then(|| fields.nth(1)?.parse().ok())
             .flatten()
+            .filter(|number| *number != u32::MAX)
     })
 }
 
@@ -60,10 +61,10 @@ mod tests {
 
     #[test]
     fn a_number_is_found_by_name_and_odd_lines_are_passed_over() {
-        let file = "root:x:0:0:root:/root:/bin/sh\n\nbroken\nshort:x\nword:x:many:1\nistio-proxy:x:1337:1337::/:\n";
+        let file = "root:x:0:0:root:/root:/bin/sh\n\nbroken\nshort:x\nword:x:many:1\nhigh:x:4294967295:1\nistio-proxy:x:1337:1337::/:\n";
         assert_eq!(find(file, "istio-proxy"), Some(1337));
         assert_eq!(find(file, "root"), Some(0));
-        for name in ["", "broken", "short", "word", "istio", "x"] {
+        for name in ["", "broken", "short", "word", "high", "istio", "x"] {
             assert_eq!(find(file, name), None, "{name:?}");
         }
     }
