@@ -31,6 +31,7 @@ use self::{
 };
 use crate::{
     apply::Namespace,
+    error::chain,
     log::{Format, Level},
     plan::{Backend, Plan},
     rules,
@@ -75,7 +76,7 @@ pub fn run(
     let (text, code) = match outcome {
         Ok(text) => (text, exit::OK),
         Err(error) => {
-            Format::Plain.write(Level::Error, &error.chain());
+            Format::Plain.write(Level::Error, &chain(&error));
             (error.json(version), exit::FAILED)
         }
     };
@@ -150,6 +151,6 @@ fn withdraw(request: &Request) {
     };
     match removed {
         Ok(_) | Err(CniError::Variable { .. } | CniError::NoNamespace { .. }) => {}
-        Err(error) => Format::Plain.write(Level::Warn, &error.chain()),
+        Err(error) => Format::Plain.write(Level::Warn, &chain(&error)),
     }
 }

@@ -3,7 +3,7 @@
 //! Called by [`app`](crate::app); the one place where errors turn into codes. The codes are those
 //! of [`contract::exit`], which the kubelet shows on the pod.
 
-use std::{error::Error as _, io};
+use std::io;
 
 use contract::{exit, paths};
 
@@ -74,15 +74,20 @@ impl Error {
 
     /// The error and its causes in one line.
     pub fn chain(&self) -> String {
-        let mut line = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
-            cause = error.source();
-        }
-        line
+        chain(self)
     }
+}
+
+/// Any error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
 }
 
 #[cfg(test)]

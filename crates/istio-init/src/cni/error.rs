@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use serde_json::json;
 
 use super::request::SUPPORTED;
-use crate::{apply::ApplyError, args::UsageError};
+use crate::{apply::ApplyError, args::UsageError, error::chain};
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -151,26 +151,8 @@ impl CniError {
             "cniVersion": version,
             "code": self.code(),
             "msg": self.to_string(),
-            "details": self.causes(),
+            "details": self.source().map(chain).unwrap_or_default(),
         });
         format!("{error}\n")
-    }
-
-    /// The error and its causes in one line.
-    pub(super) fn chain(&self) -> String {
-        match self.causes() {
-            causes if causes.is_empty() => self.to_string(),
-            causes => format!("{self}: {causes}"),
-        }
-    }
-
-    fn causes(&self) -> String {
-        let mut causes = Vec::new();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            causes.push(error.to_string());
-            cause = error.source();
-        }
-        causes.join(": ")
     }
 }

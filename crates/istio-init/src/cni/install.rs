@@ -29,7 +29,10 @@ use self::{
     options::{Options, Task},
     watch::{Event, Watch},
 };
-use crate::log::{Format, Level};
+use crate::{
+    error::chain,
+    log::{Format, Level},
+};
 
 /// Why the plugin is not in place.
 #[derive(Debug, thiserror::Error)]
@@ -293,14 +296,4 @@ fn print(text: &str) -> Result<(), InstallError> {
     let path = PathBuf::from("standard output");
     let written = io::stdout().write_all(text.as_bytes());
     written.map_err(|source| InstallError::Write { path, source })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    line
 }

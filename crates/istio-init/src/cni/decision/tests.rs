@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::capture::{Destinations, Inbound};
+use crate::{
+    capture::{Destinations, Inbound},
+    error::chain,
+};
 
 /// A request for pod `shop/cart` with this as `runtimeConfig` and these other fields.
 fn request(runtime: &Value, more: &Value) -> Request {
@@ -52,7 +55,7 @@ fn capture(decision: Result<Decision, CniError>) -> Capture {
 
 #[track_caller]
 fn refuses(decision: Result<Decision, CniError>, parts: &[&str]) {
-    let error = decision.unwrap_err().chain();
+    let error = chain(&decision.unwrap_err());
     for part in parts {
         assert!(error.contains(part), "{part}: {error}");
     }
