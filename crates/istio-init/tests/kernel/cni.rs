@@ -129,6 +129,43 @@ fn an_injected_pod_is_captured_and_the_result_of_the_plugin_before_is_passed_on(
     assert_eq!(generation(&lab.pod), before + 1);
 }
 
+/// Every question for DNS is captured, because the pod's resolver is not known on the node.
+#[test]
+#[ignore = "needs network namespaces: run cargo xtask test"]
+fn flags_that_the_injector_recorded_give_what_an_init_container_sets_with_them() {
+    let lab = Lab::new();
+    for (flags, variables, init) in [
+        (
+            "-i 10.0.0.0/8 -b 80 -u 2000",
+            json!({}),
+            "-i 10.0.0.0/8 -b 80 -u 2000",
+        ),
+        (
+            "-i * -b * --run-validation --skip-rule-apply",
+            json!({"ISTIO_META_DNS_CAPTURE": "true"}),
+            "-i * -b * --redirect-dns --capture-all-dns",
+        ),
+        (
+            "-i * -b * -m TPROXY",
+            json!({"DROP_INVALID": "true"}),
+            "-i * -b * -m TPROXY --drop-invalid",
+        ),
+    ] {
+        let arguments: Vec<_> = flags.split(' ').collect();
+        let status = json!({
+            "initContainers": ["istio-validation"], "containers": ["istio-proxy"],
+            cni::CAPTURE: {cni::ARGS: arguments, cni::ENV: variables},
+        });
+        let configuration = configuration(&json!({annotations::STATUS: status.to_string()}));
+        ask("ADD", &lab.pod, &configuration).succeeds();
+        ask("CHECK", &lab.pod, &configuration).succeeds();
+        let before = generation(&lab.pod);
+        run(&lab.pod, init, &[]).succeeds_saying("rules unchanged");
+        assert_eq!(generation(&lab.pod), before, "{flags}");
+        ask("DEL", &lab.pod, &configuration).succeeds();
+    }
+}
+
 #[test]
 #[ignore = "needs network namespaces: run cargo xtask test"]
 fn adding_again_changes_nothing_and_removing_leaves_nothing() {
