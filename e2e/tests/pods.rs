@@ -9,6 +9,7 @@ mod pods {
     pub(crate) mod lifecycle;
     pub(crate) mod other_webhook;
     pub(crate) mod policy;
+    pub(crate) mod privilege;
     pub(crate) mod requests;
     pub(crate) mod sidecar;
     pub(crate) mod why;

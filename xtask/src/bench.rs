@@ -4,6 +4,7 @@
 //! Timings of a shared machine compare only side by side, so what is compared alternates in one run and the machine's load is
 //! printed with it; never part of a gate.
 
+mod init;
 mod inject;
 mod path;
 mod wrk;
@@ -22,6 +23,8 @@ pub(crate) struct Args {
 enum What {
     /// HTTP/1.1 requests from one pod to another.
     Path(path::Args),
+    /// What `istio-init` costs a pod, from start to exit, beside other ways to set its rules.
+    Init(init::Args),
     /// Reviews by the injector's webhook, over TLS connections that are kept.
     Inject(inject::Args),
 }
@@ -29,6 +32,7 @@ enum What {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::Path(args) => path::run(args),
+        What::Init(args) => init::run(args),
         What::Inject(args) => inject::run(args),
     }
 }

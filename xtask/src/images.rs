@@ -3,12 +3,9 @@
 //! Called by a person and by `e2e`; builds the programs for the explicit target that a static glibc needs, and one image of each.
 //! An image that outgrows its limit is an error: every pod of a cluster pays for it.
 
-use std::{
-    env::consts::ARCH,
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+mod archive;
+
+use std::{env::consts::ARCH, fs, path::PathBuf};
 
 use anyhow::{Context, ensure};
 
@@ -38,8 +35,11 @@ struct Image {
 
 pub(crate) const HUB: &str = "minimesh";
 
-/// Packages that the images' programs are built from.
-const PACKAGES: [&str; 4] = ["injector", "istio-init", "agent", "e2e"];
+/// Packages that the images' programs are built from, besides [`INIT`].
+const PACKAGES: [&str; 3] = ["injector", "agent", "e2e"];
+
+/// The program that every pod loads, which has a profile and a file capability of its own.
+const INIT: &str = "istio-init";
 
 const MEGABYTE: u64 = 1_000_000;
 
@@ -54,7 +54,7 @@ const IMAGES: [Image; 4] = [
         name: "istio-init",
         programs: &["istio-init"],
         links: &[],
-        limit: 2 * MEGABYTE,
+        limit: MEGABYTE,
     },
     Image {
         name: "agent",
@@ -92,6 +92,9 @@ pub(crate) fn build(hub: &str, tag: &str) -> anyhow::Result<Vec<(String, u64)>> 
         image
             .build(&name, &programs)
             .with_context(|| format!("cannot build image {name}"))?;
+        if image.programs.contains(&INIT) {
+            archive::check_capability(&name)?;
+        }
         let size = docker::compressed_size(&name)?;
         ensure!(
             size <= image.limit,
@@ -103,41 +106,60 @@ pub(crate) fn build(hub: &str, tag: &str) -> anyhow::Result<Vec<(String, u64)>> 
     Ok(built)
 }
 
-/// Builds the programs as static binaries and returns their folder.
-fn build_static() -> anyhow::Result<PathBuf> {
+/// Builds `istio-init` as it is in the images and returns the program.
+pub(crate) fn build_init() -> anyhow::Result<PathBuf> {
+    Ok(compile("init", &[INIT])?.join(INIT))
+}
+
+/// The programs as static binaries.
+struct Programs {
+    folder: PathBuf,
+    init: PathBuf,
+}
+
+fn build_static() -> anyhow::Result<Programs> {
+    Ok(Programs {
+        init: build_init()?,
+        folder: compile("release", &PACKAGES)?,
+    })
+}
+
+/// Builds packages by a profile and returns the folder of their programs.
+fn compile(profile: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let target = format!("{ARCH}-unknown-linux-gnu");
     let mut command = project::cargo();
     command
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--bins",
-            "--target",
-            &target,
-        ])
+        .args(["build", "--locked", "--bins"])
+        .args(["--profile", profile, "--target", &target])
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
-    for package in PACKAGES {
+    for package in packages {
         command.args(["--package", package]);
     }
     project::run(&mut command)?;
-    Ok(project::target_folder()?.join(target).join("release"))
+    Ok(project::target_folder()?.join(target).join(profile))
+}
+
+// === impl Programs ===
+
+impl Programs {
+    fn file(&self, name: &str) -> PathBuf {
+        match name {
+            INIT => self.init.clone(),
+            _ => self.folder.join(name),
+        }
+    }
 }
 
 // === impl Image ===
 
 impl Image {
-    fn build(&self, name: &str, programs: &Path) -> anyhow::Result<()> {
+    fn build(&self, name: &str, programs: &Programs) -> anyhow::Result<()> {
         let context = tempfile::tempdir().context("cannot make a temporary folder")?;
-        let folder = context.path().join("rootfs/usr/local/bin");
-        fs::create_dir_all(&folder).context("cannot make the image's folders")?;
-        for program in self.programs {
-            fs::copy(programs.join(program), folder.join(program))
-                .with_context(|| format!("cannot copy the program {program}"))?;
-        }
-        for (link, program) in self.links {
-            symlink(program, folder.join(link)).with_context(|| format!("cannot link {link}"))?;
-        }
+        let files = self.programs.iter();
+        let files = files.map(|program| (*program, programs.file(program)));
+        let files: Vec<(&str, PathBuf)> = files.collect();
+        archive::write(&context.path().join("rootfs.tar"), &files, self.links)
+            .context("cannot write the image's files")?;
         let recipe = project::root().join(format!("images/{}.Dockerfile", self.name));
         fs::copy(&recipe, context.path().join("Dockerfile"))
             .with_context(|| format!("cannot copy {}", recipe.display()))?;

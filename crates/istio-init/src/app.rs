@@ -24,6 +24,7 @@ use crate::{
     log::Level,
     nft,
     plan::{Backend, Families, Plan},
+    privilege,
     probe::{self, ValidationError},
     resolver,
     restore::{self, Toolbox, Whose},
@@ -32,6 +33,7 @@ use crate::{
 
 /// Does what the process's arguments and environment ask for; returns the exit code.
 pub fn run() -> u8 {
+    privilege::raise();
     let mut words = std::env::args_os();
     let program = words.next();
     let arguments: Vec<OsString> = words.collect();

@@ -24,6 +24,7 @@ pub mod netlink;
 pub mod nfnetlink;
 pub mod nft;
 pub mod plan;
+pub mod privilege;
 pub mod probe;
 pub mod resolver;
 pub mod restore;
