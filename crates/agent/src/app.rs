@@ -24,7 +24,7 @@ use runtime::{
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Drain, Encoding},
+    config::{Config, Drain, Encoding, Interception},
     data_plane::{self, DataPlane, StartError},
     status::{
         Control, Metrics, Status,
@@ -238,6 +238,7 @@ fn data_plane_config(config: &Config, status_port: u16) -> data_plane::Config {
         SocketAddr::from((Ipv4Addr::LOCALHOST, status_port)),
     );
     data_plane.workers = config.workers;
+    data_plane.transparent_inbound = config.interception == Interception::Tproxy;
     data_plane.detect_timeout = config.detect_timeout;
     data_plane.access_log = config.access_log.as_ref().map(|log| match log.encoding {
         Encoding::Text => data_plane::Format::Text,

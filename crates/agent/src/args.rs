@@ -137,6 +137,9 @@ pub struct PodArgs {
     /// Name of the cluster.
     #[arg(long, env = env::META_CLUSTER_ID, value_name = "NAME")]
     pub cluster_id: Option<String>,
+    /// How inbound connections come: REDIRECT, TPROXY, or NONE for not at all. Default: REDIRECT.
+    #[arg(long, env = env::META_INTERCEPTION_MODE, value_name = "MODE")]
+    pub interception_mode: Option<String>,
     /// The mesh's trust domain. Default: cluster.local.
     #[arg(long, env = env::TRUST_DOMAIN, value_name = "NAME")]
     pub trust_domain: Option<String>,

@@ -25,6 +25,8 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// Ports to listen on.
     pub ports: Ports,
+    /// How inbound connections come.
+    pub interception: Interception,
     /// The access log, if there is to be one.
     pub access_log: Option<AccessLog>,
     /// How long a client may be silent before its connection counts as TCP whose server speaks first.
@@ -52,6 +54,16 @@ pub struct Ports {
     pub prometheus: u16,
     /// Health, probes, metrics, drain.
     pub status: u16,
+}
+
+/// How inbound connections come to the proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Interception {
+    /// Their destination address was translated, or nothing is captured.
+    #[default]
+    Redirect,
+    /// They come with the address that the client dialled, which takes a transparent socket.
+    Tproxy,
 }
 
 /// Where and how the access log is written.
@@ -115,6 +127,7 @@ impl Config {
         let config = Self {
             workers: reader.workers(args, n_cores),
             ports: reader.ports(args, annotations),
+            interception: reader.interception(&args.pod),
             access_log: reader.access_log(&args.traffic),
             detect_timeout: reader.detect_timeout(&args.traffic),
             drain: reader.drain(&args.traffic),

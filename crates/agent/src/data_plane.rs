@@ -46,6 +46,7 @@ pub use net::original_destination::Capture;
 pub use telemetry::Collector;
 
 use captured::Role;
+use net::listen::{Reach, listen};
 use telemetry::Shared;
 use worker::{Order, Parts, Phase};
 
@@ -159,12 +160,16 @@ type Listeners = Vec<Vec<(Role, TcpListener)>>;
 fn bind(config: &Config) -> Result<(Addresses, Listeners), StartError> {
     let mut of_workers: Listeners = (0..config.workers.get()).map(|_| Vec::new()).collect();
     let mut bind = |role, address, purpose| {
+        let reach = match role {
+            Role::Inbound if config.transparent_inbound => Reach::Everywhere,
+            Role::Inbound | Role::Outbound | Role::Readiness => Reach::OwnAddresses,
+        };
         let failed = |source| StartError::Listen {
             address,
             purpose,
             source,
         };
-        let listeners = net::listen::listen(address, config.workers).map_err(failed)?;
+        let listeners = listen(address, reach, config.workers).map_err(failed)?;
         let mut bound = address;
         for (worker, listener) in of_workers.iter_mut().zip(listeners) {
             bound = listener.local_addr().map_err(failed)?;

@@ -13,7 +13,7 @@ use contract::{annotations, env, ports};
 use runtime::error::chain;
 
 use super::{
-    AccessLog, Drain, Encoding, Ports,
+    AccessLog, Drain, Encoding, Interception, Ports,
     problem::{Origin, Problem},
     reader::{Reader, Setting},
 };
@@ -150,6 +150,20 @@ impl<'a> Reader<'a> {
                 });
             }
         }
+    }
+
+    pub(super) fn interception(&mut self, args: &'a PodArgs) -> Interception {
+        let mode = self.given(Setting::new(
+            "interception-mode",
+            env::META_INTERCEPTION_MODE,
+            args.interception_mode.as_ref(),
+        ));
+        let mode = self.parse(mode, "REDIRECT, TPROXY or NONE", |text| match text {
+            "REDIRECT" | "NONE" => Some(Interception::Redirect),
+            "TPROXY" => Some(Interception::Tproxy),
+            _ => None,
+        });
+        mode.unwrap_or_default()
     }
 
     pub(super) fn access_log(&mut self, args: &'a TrafficArgs) -> Option<AccessLog> {

@@ -52,6 +52,23 @@ fn nothing_given_means_istios_defaults() {
 }
 
 #[test]
+fn a_transparent_socket_is_for_tproxy_and_a_mode_that_is_none_is_named() {
+    for (mode, interception) in [
+        ("REDIRECT", Interception::Redirect),
+        ("NONE", Interception::Redirect),
+        ("TPROXY", Interception::Tproxy),
+    ] {
+        let config = resolve(&["--interception-mode", mode]);
+        assert_eq!(config.interception, interception, "{mode}");
+    }
+    let problems = resolve_with(&["--interception-mode", "tproxy"], "").unwrap_err();
+    assert!(
+        problems[0].contains("--interception-mode") && problems[0].contains("TPROXY or NONE"),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn a_flag_wins_over_the_annotation_over_proxy_config() {
     let annotation = "status.sidecar.istio.io/port=\"15777\"\n";
     let field = ["--proxy-config", r#"{"statusPort": 15666}"#];

@@ -26,7 +26,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use crate::data_plane::net::listen::listen;
+use crate::data_plane::net::listen::{Reach, listen};
 
 /// Makes the answers of a server.
 pub trait Handler: Send + Sync + 'static {
@@ -66,7 +66,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What the kernel says, with the address that was tried.
 pub fn bind(port: u16) -> Result<StdListener, (SocketAddr, io::Error)> {
     let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let mut listeners = listen(address, NonZeroUsize::MIN).map_err(|error| (address, error))?;
+    let mut listeners = listen(address, Reach::OwnAddresses, NonZeroUsize::MIN)
+        .map_err(|error| (address, error))?;
     let none = || (address, io::ErrorKind::AddrNotAvailable.into());
     listeners.pop().ok_or_else(none)
 }
