@@ -266,7 +266,10 @@ fn a_loopback_interface_that_is_still_down_hides_no_family() {
 #[test]
 #[ignore = "needs network namespaces: run cargo xtask test"]
 fn a_node_whose_rules_can_be_read_is_ready_for_pods() {
+    let node = testkit::netns::Node::new().expect("namespaces can be made");
     let configuration = json!({"cniVersion": "1.1.0", "name": "pods", "type": cni::PLUGIN});
-    assert_eq!(plugin("STATUS", "", &configuration).succeeds(), "");
-    assert_eq!(plugin("GC", "", &configuration).succeeds(), "");
+    for command in ["STATUS", "GC"] {
+        let answer = node.enter(|| plugin(command, "", &configuration));
+        assert_eq!(answer.succeeds(), "");
+    }
 }
