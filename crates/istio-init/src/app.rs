@@ -20,7 +20,7 @@ use crate::{
     capture::{Capture, Dns},
     cni::{self, Role},
     error::Error,
-    explain, iptables,
+    explain, iptables, live,
     log::Level,
     nft,
     plan::{Backend, Families, Plan},
@@ -144,6 +144,9 @@ fn cleanup(config: &Config) -> Result<Outcome, Error> {
 
 /// Both families, because the pod that is asked about is not the one where this is run.
 fn answer(mut config: Config, request: &explain::Request, log: LogOptions) -> Result<(), Error> {
+    if request.is_live {
+        return print(&request.answer(&live::plan()?, Backend::Nftables));
+    }
     let families = Families::V4AndV6;
     find_dns_servers(&mut config.capture, families, log)?;
     let plan = rules::plan(&config.capture, families, config.backend);
@@ -232,6 +235,7 @@ fn report(error: &Error, log: LogOptions) {
         }
         Error::Apply(_)
         | Error::Explain(_)
+        | Error::Live(_)
         | Error::Restore(_)
         | Error::Validation(_)
         | Error::Resolver { .. }

@@ -8,8 +8,8 @@ use std::io;
 use contract::{exit, paths};
 
 use crate::{
-    apply::ApplyError, args::UsageError, explain::ExplainError, probe::ValidationError,
-    restore::RestoreError,
+    apply::ApplyError, args::UsageError, explain::ExplainError, live::LiveError,
+    probe::ValidationError, restore::RestoreError,
 };
 
 /// Why the program did not do its work.
@@ -25,6 +25,9 @@ pub enum Error {
     /// There is nothing to explain.
     #[error(transparent)]
     Explain(#[from] ExplainError),
+    /// What is in force cannot be explained.
+    #[error(transparent)]
+    Live(#[from] LiveError),
     /// The rules are not in force, or not removed, by iptables.
     #[error(transparent)]
     Restore(#[from] RestoreError),
@@ -67,6 +70,7 @@ impl Error {
                 | ApplyError::Contended,
             )
             | Self::Resolver { .. }
+            | Self::Live(_)
             | Self::Restore(_)
             | Self::Output { .. } => exit::FAILED,
         }

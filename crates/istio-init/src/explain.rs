@@ -34,6 +34,8 @@ pub struct Request {
     pub packets: Vec<(String, Packet)>,
     /// Whether the answer is for people or for programs.
     pub format: Format,
+    /// Whether to walk through what this network namespace has instead of what the flags ask for.
+    pub is_live: bool,
     /// The flags that say what is to be captured.
     pub flags: Vec<OsString>,
 }
@@ -75,6 +77,7 @@ impl Request {
         let mut request = Self {
             packets: Vec::new(),
             format: Format::Text,
+            is_live: false,
             flags: Vec::new(),
         };
         let mut arguments = arguments.into_iter().peekable();
@@ -85,6 +88,8 @@ impl Request {
             } else if word == "--packet" {
                 let words = arguments.next().ok_or(ExplainError::NoPacket)?;
                 request.packet(&words.to_string_lossy())?;
+            } else if word == "--live" {
+                request.is_live = true;
             } else if let Some(format) = joined_format(&word) {
                 request.format = format;
             } else if matches!(word.as_str(), "-o" | "--output")

@@ -19,6 +19,7 @@ pub mod cni;
 pub mod error;
 pub mod explain;
 pub mod iptables;
+pub mod live;
 pub mod log;
 pub mod netlink;
 pub mod nfnetlink;

@@ -13,6 +13,7 @@
 
 mod expression;
 mod lower;
+mod raise;
 mod read;
 mod ruleset;
 mod strays;
@@ -29,6 +30,7 @@ use crate::{
 };
 
 pub(crate) use lower::lower;
+pub(crate) use raise::raise;
 pub(crate) use ruleset::Ruleset;
 pub(crate) use strays::Strays;
 pub use transaction::Part;

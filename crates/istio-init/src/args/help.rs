@@ -11,7 +11,7 @@ use super::options::{ALL, Spec, Takes};
 pub fn help() -> String {
     let mut text = "Sets the rules that send a pod's traffic to its sidecar, and exits.\n\n\
                     Usage: istio-init [flags]\n       \
-                    istio-init explain --packet 'tcp out 10.0.0.1:80 uid 1000' [-o json] [flags]\n       \
+                    istio-init explain --packet 'tcp out 10.0.0.1:80 uid 1000' [--live] [-o json] [flags]\n       \
                     istio-init install-cni --help\n\nFlags:\n"
         .to_owned();
     for spec in ALL.iter().filter(|spec| !spec.flag.is_empty()) {

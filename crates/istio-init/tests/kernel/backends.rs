@@ -210,3 +210,60 @@ fn rules_that_were_changed_by_hand_are_repaired() {
         }
     }
 }
+
+/// What is explained is what the namespace has, whatever flags it was made by.
+#[test]
+#[ignore = "needs network namespaces: run cargo xtask test"]
+fn what_is_in_force_can_be_explained() {
+    let lab = Lab::new();
+    let explain = |packet: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_istio-init"));
+        command.args(["explain", "--live", "--packet", packet]);
+        let output = lab.pod.output(&mut command).expect("the program starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout) + &text(&output.stderr),
+        )
+    };
+    let (status, said) = explain("tcp out 10.0.0.1:80");
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("no native rules"), "{said}");
+    for case in CASES
+        .iter()
+        .filter(|case| case.families == Families::V4AndV6)
+    {
+        run(&lab.pod, case.flags, case.env).succeeds();
+        let (status, said) = explain("tcp out 10.0.0.1:80");
+        assert_eq!(status, Some(0), "{}: {said}", case.name);
+    }
+    run(&lab.pod, "-p 7777 -i 10.0.0.0/8 -b ''", &[]).succeeds();
+    let (_, said) = explain("tcp out 10.0.0.1:80");
+    assert!(
+        said.contains("ip daddr 10.0.0.0/8 jump ISTIO_REDIRECT")
+            && said.contains("redirected to port 7777"),
+        "{said}"
+    );
+    let mut nft = Command::new("nft");
+    nft.args([
+        "add",
+        "rule",
+        "inet",
+        "istio-proxy-nat",
+        "output",
+        "icmp",
+        "type",
+        "echo-request",
+        "accept",
+    ]);
+    assert!(
+        lab.pod
+            .output(&mut nft)
+            .expect("nftables is installed")
+            .status
+            .success()
+    );
+    let (status, said) = explain("tcp out 10.0.0.1:80");
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("rule 2 of the chain output"), "{said}");
+}
