@@ -30,7 +30,7 @@ use std::{
 use nix::errno::Errno;
 
 use self::{
-    connection::{Connected, Listener, Token, dial, find},
+    connection::{Connected, Listener, Token, accepted_at, dial, find},
     read_back::{ReadBack, read_back},
     scheme::{Expected, Probe},
 };
@@ -71,10 +71,8 @@ pub enum ValidationError {
         /// The reason.
         source: Errno,
     },
-    /// The proxy's port is not free.
-    #[error(
-        "cannot validate the rules: cannot listen on {address}, where they send connections; validate before the proxy starts"
-    )]
+    /// The proxy's port cannot be listened on.
+    #[error("cannot validate the rules: cannot listen on {address}, where they send connections")]
     Listen {
         /// Address and port.
         address: SocketAddr,
@@ -198,6 +196,7 @@ fn round(probes: &[Probe], listeners: &[&Listener], end: Instant) -> Vec<Failure
 }
 
 /// Listeners in the place of the proxy's; a local connection that is redirected arrives at localhost.
+/// Where the proxy listens itself, the kernel's table of connections says what it was given.
 fn proxies(plan: &Plan, capture: &Capture) -> Result<Vec<Listener>, ValidationError> {
     let mut listeners = Vec::new();
     let mut ports = vec![capture.outbound_port, capture.inbound_port];
@@ -212,6 +211,8 @@ fn proxies(plan: &Plan, capture: &Capture) -> Result<Vec<Listener>, ValidationEr
         for address in addresses {
             match Listener::bind(address) {
                 Ok(listener) => listeners.push(listener),
+                // The proxy runs already, as where the kubelet runs an init container again.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(source) => return Err(ValidationError::Listen { address, source }),
             }
         }
@@ -232,7 +233,13 @@ fn make(probe: &Probe, listeners: &[&Listener]) -> Seen {
             }
             match find(listeners, token, HANDED_OVER) {
                 Some((listener, meant)) => Seen::Arrived(listener.address, meant),
-                None => Seen::Stranger,
+                None => match stream.local_addr().ok().and_then(accepted_at) {
+                    Some(port) => {
+                        let at = SocketAddr::new(probe.destination.ip(), port);
+                        Seen::Arrived(at, probe.destination)
+                    }
+                    None => Seen::Stranger,
+                },
             }
         }
         Ok(Connected::Refused(reason)) => Seen::Refused(reason),

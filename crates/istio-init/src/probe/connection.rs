@@ -5,6 +5,7 @@
 //! stranger's connection or answer is never taken for one of ours.
 
 use std::{
+    fs,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     io::{self, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
@@ -120,6 +121,25 @@ pub(super) fn can_be(owner: Owner) -> bool {
     as_owner(owner, current) == owner
 }
 
+/// The port of this network namespace that has accepted the connection from here, whoever listens.
+pub(super) fn accepted_at(from: SocketAddr) -> Option<u16> {
+    let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
+    tables.iter().find_map(|table| {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        let mut connections = text.lines().filter_map(ports_of);
+        let accepted = connections.find(|(_, theirs)| *theirs == from.port());
+        accepted.map(|(ours, _)| ours)
+    })
+}
+
+/// The ports of a line of the kernel's table, `0: 0100007F:3A99 0100007F:C350 01 …`: our own and the
+/// other side's.
+fn ports_of(line: &str) -> Option<(u16, u16)> {
+    let mut fields = line.split_whitespace().skip(1);
+    let mut port = || u16::from_str_radix(fields.next()?.split_once(':')?.1, 16).ok();
+    Some((port()?, port()?))
+}
+
 /// In whose name sockets are made now.
 pub(super) fn current() -> Owner {
     // The highest number is nobody's, so these two change nothing and tell what is.
@@ -220,5 +240,38 @@ fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
             let address = SockaddrIn6::from(address);
             Some(SocketAddr::new(address.ip().into(), address.port()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ports_of_both_sides_are_read_from_the_kernels_table() {
+        let v4 =
+            "   0: 0100007F:3A99 0100007F:C350 01 00000000:00000000 00:00000000 00000000  1337";
+        assert_eq!(ports_of(v4), Some((15001, 50000)));
+        let v6 =
+            "1: 0000000000000000FFFF00000100007F:3A9E 0000000000000000FFFF00000100007F:0001 01";
+        assert_eq!(ports_of(v6), Some((15006, 1)));
+        for line in [
+            "",
+            "  sl  local_address rem_address   st",
+            "0: 1:x 2:1",
+            "0: 1",
+        ] {
+            assert_eq!(ports_of(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_found_by_the_port_that_accepted_it() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let ours = TcpStream::connect(address).expect("it listens");
+        let from = ours.local_addr().expect("it is connected");
+        assert_eq!(accepted_at(from), Some(address.port()));
+        assert_ne!(accepted_at(address), Some(address.port()));
     }
 }

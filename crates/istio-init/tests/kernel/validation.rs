@@ -192,12 +192,19 @@ fn a_stranger_who_accepts_is_not_taken_for_the_proxy() {
 
 #[test]
 #[ignore = "needs network namespaces: run cargo xtask test"]
-fn a_port_that_is_taken_is_named() {
+fn a_proxy_that_runs_already_is_no_fault_of_the_rules() {
     let lab = Lab::captured(INJECTED);
-    let _proxy = Listener::any(&lab.pod, ports::INBOUND);
-    let (status, said) = validate(&lab, &PROXY, INJECTED);
-    assert_eq!(status, Some(126), "{said}");
-    assert!(said.contains("127.0.0.1:15006"), "{said}");
+    let proxies = [ports::OUTBOUND, ports::INBOUND].map(|port| Listener::any(&lab.pod, port));
+    for who in [PERSON, INIT, PROXY, APPLICATION] {
+        let (status, said) = validate(&lab, &who, INJECTED);
+        assert_eq!(status, Some(0), "{}: {said}", who.user);
+    }
+    assert!(proxies.iter().all(Listener::was_reached));
+    run(&lab.pod, "--cleanup-only", &[]).succeeds();
+    for who in [INIT, PROXY, APPLICATION] {
+        let (status, said) = validate(&lab, &who, INJECTED);
+        assert_eq!(status, Some(126), "{}: {said}", who.user);
+    }
 }
 
 /// What TPROXY does to packets that come in shows even to who may not listen as the proxy does.
