@@ -32,7 +32,7 @@ pub const META_OWNER: &str = "ISTIO_META_OWNER";
 pub const META_APP_CONTAINERS: &str = "ISTIO_META_APP_CONTAINERS";
 /// The application's ports as JSON.
 pub const META_POD_PORTS: &str = "ISTIO_META_POD_PORTS";
-/// `REDIRECT` or `TPROXY`.
+/// `REDIRECT` or `TPROXY`; under the latter the agent takes inbound connections by a transparent socket.
 pub const META_INTERCEPTION_MODE: &str = "ISTIO_META_INTERCEPTION_MODE";
 /// Name of the mesh.
 pub const META_MESH_ID: &str = "ISTIO_META_MESH_ID";
