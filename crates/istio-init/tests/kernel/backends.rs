@@ -267,3 +267,47 @@ fn what_is_in_force_can_be_explained() {
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("rule 2 of the chain output"), "{said}");
 }
+
+/// Istio's program leaves the same chains, without our comment.
+#[test]
+#[ignore = "needs network namespaces: run cargo xtask test"]
+fn what_istio_left_in_iptables_goes_only_if_that_is_asked_for() {
+    let tproxy = "-m TPROXY -i * -b * --redirect-dns --capture-all-dns";
+    for (variant, flags) in [
+        ("nft", tproxy),
+        ("legacy", tproxy),
+        ("nft", INJECTED),
+        ("legacy", INJECTED),
+    ] {
+        let lab = Lab::new();
+        let plan = run(
+            &lab.pod,
+            &format!("{flags} --dry-run --output iptables"),
+            &[],
+        )
+        .succeeds();
+        let (v4, v6) = plan
+            .split_once("# IPv6")
+            .expect("the pod has both families");
+        restore(&lab.pod, &format!("iptables-{variant}-restore"), v4);
+        restore(
+            &lab.pod,
+            &format!("ip6tables-{variant}-restore"),
+            &format!("#{v6}"),
+        );
+        restore(
+            &lab.pod,
+            &format!("iptables-{variant}-restore"),
+            "*nat\n-A OUTPUT -p udp -j ACCEPT\nCOMMIT\n",
+        );
+        let before = saved(&lab.pod, variant);
+        run(&lab.pod, "--cleanup-only", &[]).succeeds_saying("no rules to remove");
+        assert_eq!(saved(&lab.pod, variant), before);
+        run(&lab.pod, &format!("{flags} --cleanup-istio"), &[]).succeeds_saying("rules installed");
+        assert_eq!(
+            saved(&lab.pod, variant),
+            "-A OUTPUT -p udp -j ACCEPT\n",
+            "{flags}"
+        );
+    }
+}
