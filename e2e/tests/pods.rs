@@ -6,6 +6,7 @@ mod pods {
     pub(crate) mod capture;
     pub(crate) mod fail_closed;
     pub(crate) mod injection;
+    pub(crate) mod interception;
     pub(crate) mod lifecycle;
     pub(crate) mod other_webhook;
     pub(crate) mod policy;

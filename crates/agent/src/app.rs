@@ -10,10 +10,12 @@ pub mod log_file;
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
+use contract::{paths, ports};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use runtime::{
     lifecycle::Lifecycle,
@@ -26,6 +28,7 @@ use tracing::{info, warn};
 use crate::{
     config::{Config, Drain, Encoding, Interception},
     data_plane::{self, DataPlane, StartError},
+    dns,
     status::{
         Control, Metrics, Status,
         probes::{dial::Dialer, prober::Prober},
@@ -59,6 +62,19 @@ pub enum AppError {
     /// The access log cannot be opened.
     #[error(transparent)]
     AccessLog(#[from] OpenError),
+    /// The port of the DNS proxy is taken.
+    #[error(
+        "cannot listen on {address} for captured questions about names, is another program using this port? it is only needed with --dns-capture (env ISTIO_META_DNS_CAPTURE)"
+    )]
+    ListenForNames {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Nobody could be asked about names.
+    #[error("questions about names are captured, but cannot be answered")]
+    Dns(#[from] dns::ReadError),
     /// Tokio refused to start.
     #[error("cannot start the housekeeping thread's runtime")]
     Runtime(#[source] io::Error),
@@ -77,6 +93,7 @@ pub enum AppError {
 struct Listeners {
     status: TcpListener,
     prometheus: TcpListener,
+    dns: Option<dns::Proxy>,
 }
 
 /// What runs, and must be brought to its end.
@@ -151,7 +168,13 @@ impl Listeners {
                 source,
             })
         };
+        let dns = if config.captures_dns {
+            Some(bind_dns()?)
+        } else {
+            None
+        };
         Ok(Self {
+            dns,
             status: bind(
                 config.ports.status,
                 "status and probes",
@@ -164,6 +187,18 @@ impl Listeners {
             )?,
         })
     }
+}
+
+fn bind_dns() -> Result<dns::Proxy, AppError> {
+    let servers = dns::read(Path::new(paths::RESOLV_CONF))?;
+    if servers.is_empty() {
+        warn!(
+            file = paths::RESOLV_CONF,
+            "no name server is named, so questions about names will fail; give the pod servers in dnsConfig"
+        );
+    }
+    dns::Proxy::bind(ports::DNS, &servers)
+        .map_err(|(address, source)| AppError::ListenForNames { address, source })
 }
 
 // === impl Running ===
@@ -181,6 +216,10 @@ impl Running {
         registry
             .families()
             .register_collector(Box::new(self.data_plane.collector()));
+        if let Some(dns) = listeners.dns {
+            dns.register(registry.families());
+            self.group.spawn_essential("dns proxy", dns.serve());
+        }
         let metrics = Metrics::new(Arc::new(registry));
         let addresses = self.data_plane.addresses();
         let reserved = vec![
@@ -238,7 +277,10 @@ fn data_plane_config(config: &Config, status_port: u16) -> data_plane::Config {
         SocketAddr::from((Ipv4Addr::LOCALHOST, status_port)),
     );
     data_plane.workers = config.workers;
-    data_plane.transparent_inbound = config.interception == Interception::Tproxy;
+    data_plane.inbound_capture = match config.interception {
+        Interception::Redirect => data_plane::Capture::Redirect,
+        Interception::Tproxy => data_plane::Capture::Tproxy,
+    };
     data_plane.detect_timeout = config.detect_timeout;
     data_plane.access_log = config.access_log.as_ref().map(|log| match log.encoding {
         Encoding::Text => data_plane::Format::Text,
@@ -255,6 +297,8 @@ fn announce(config: &Config, listeners: &Listeners, data_plane: &DataPlane) {
         workers = config.workers,
         workload.name = config.workload.name,
         workload.namespace = config.workload.namespace,
+        interception = ?config.interception,
+        dns_capture = config.captures_dns,
         application = %config.application,
         probes = config.probes.n_probes(),
         access_log = config.access_log.as_ref().map(|log| tracing::field::display(log.file.display())),

@@ -97,6 +97,16 @@ pub struct TrafficArgs {
     /// How long a client may be silent before its connection counts as server-first TCP. Default: 100ms.
     #[arg(long, env = "DETECT_TIMEOUT", value_name = "DURATION")]
     pub detect_timeout: Option<String>,
+    /// Answer the names that the capture rules bring to port 15053, by asking the servers in /etc/resolv.conf. Default: false.
+    #[arg(
+        long,
+        env = env::META_DNS_CAPTURE,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub dns_capture: Option<String>,
     /// How long connections may go on after SIGTERM. Default: PROXY_CONFIG, else 5s.
     #[arg(long, env = "TERMINATION_DRAIN_DURATION", value_name = "DURATION")]
     pub drain_duration: Option<String>,

@@ -27,6 +27,8 @@ pub struct Config {
     pub ports: Ports,
     /// How inbound connections come.
     pub interception: Interception,
+    /// Whether questions about names come, too.
+    pub captures_dns: bool,
     /// The access log, if there is to be one.
     pub access_log: Option<AccessLog>,
     /// How long a client may be silent before its connection counts as TCP whose server speaks first.
@@ -128,6 +130,7 @@ impl Config {
             workers: reader.workers(args, n_cores),
             ports: reader.ports(args, annotations),
             interception: reader.interception(&args.pod),
+            captures_dns: reader.captures_dns(&args.traffic),
             access_log: reader.access_log(&args.traffic),
             detect_timeout: reader.detect_timeout(&args.traffic),
             drain: reader.drain(&args.traffic),

@@ -160,9 +160,9 @@ type Listeners = Vec<Vec<(Role, TcpListener)>>;
 fn bind(config: &Config) -> Result<(Addresses, Listeners), StartError> {
     let mut of_workers: Listeners = (0..config.workers.get()).map(|_| Vec::new()).collect();
     let mut bind = |role, address, purpose| {
-        let reach = match role {
-            Role::Inbound if config.transparent_inbound => Reach::Everywhere,
-            Role::Inbound | Role::Outbound | Role::Readiness => Reach::OwnAddresses,
+        let reach = match (role, config.inbound_capture) {
+            (Role::Inbound, Capture::Tproxy) => Reach::Everywhere,
+            _ => Reach::OwnAddresses,
         };
         let failed = |source| StartError::Listen {
             address,

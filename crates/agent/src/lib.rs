@@ -6,6 +6,7 @@
 //! ```text
 //! args ─► config ─► app ─┬─► data_plane   15001, 15006, 15021   worker threads
 //!                        ├─► status       15020, 15090          housekeeping thread
+//!                        ├─► dns          15053, if captured    housekeeping thread
 //!                        └─► ending       signals, /drain, /quitquitquit
 //! cli ─► wait, request, init                                    without a proxy
 //! ```
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod data_plane;
+pub mod dns;
 pub mod init;
 pub mod pod_info;
 pub mod request;

@@ -34,6 +34,8 @@ pub const META_APP_CONTAINERS: &str = "ISTIO_META_APP_CONTAINERS";
 pub const META_POD_PORTS: &str = "ISTIO_META_POD_PORTS";
 /// `REDIRECT` or `TPROXY`; under the latter the agent takes inbound connections by a transparent socket.
 pub const META_INTERCEPTION_MODE: &str = "ISTIO_META_INTERCEPTION_MODE";
+/// Whether questions about names are captured, a Go boolean: `istio-init` redirects them, the agent answers.
+pub const META_DNS_CAPTURE: &str = "ISTIO_META_DNS_CAPTURE";
 /// Name of the mesh.
 pub const META_MESH_ID: &str = "ISTIO_META_MESH_ID";
 /// Name of the network that the pod is in.

@@ -166,6 +166,15 @@ impl<'a> Reader<'a> {
         mode.unwrap_or_default()
     }
 
+    pub(super) fn captures_dns(&mut self, args: &'a TrafficArgs) -> bool {
+        let given = self.given(Setting::new(
+            "dns-capture",
+            env::META_DNS_CAPTURE,
+            args.dns_capture.as_ref(),
+        ));
+        self.bool(given)
+    }
+
     pub(super) fn access_log(&mut self, args: &'a TrafficArgs) -> Option<AccessLog> {
         let encoding = Setting::new(
             "access-log-encoding",

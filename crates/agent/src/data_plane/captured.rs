@@ -172,7 +172,10 @@ impl Connection {
     pub(crate) fn route_tcp(&self) -> Decision {
         match self.role {
             Role::Outbound => outbound::route(self.worker.snapshot(), self.destination),
-            Role::Inbound | Role::Readiness => inbound::route(self.destination),
+            Role::Inbound | Role::Readiness => {
+                let capture = self.worker.config.inbound_capture;
+                inbound::route(self.destination, capture, self.peer)
+            }
         }
     }
 

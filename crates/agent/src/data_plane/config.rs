@@ -18,9 +18,6 @@ pub struct Config {
     pub outbound: SocketAddr,
     /// Where captured calls to the workload arrive.
     pub inbound: SocketAddr,
-    /// Whether the inbound listener takes connections to addresses that are not its own, as TPROXY hands them over; takes the
-    /// capability NET_ADMIN. Default: no.
-    pub transparent_inbound: bool,
     /// Where readiness is asked for.
     pub readiness: SocketAddr,
     /// The status server, which knows whether the agent is ready.
@@ -96,7 +93,6 @@ impl Config {
             workers: NonZeroUsize::MIN,
             outbound,
             inbound,
-            transparent_inbound: false,
             readiness,
             status,
             outbound_capture: Capture::Redirect,

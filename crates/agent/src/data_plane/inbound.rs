@@ -3,18 +3,23 @@
 //! [`outbound`](super::outbound) is the mirror. The peer's identity and authorization belong into [`route`].
 
 use super::{
+    Capture,
     captured::{Decision, Target},
-    net::{OriginalDestination, Source},
+    net::{OriginalDestination, Peer, Source},
     pool::Key,
     telemetry::Service,
 };
 
-/// Where a call goes: to the port that the peer had dialled, from the address that the capture rules let pass.
-pub(crate) fn route(destination: OriginalDestination) -> Decision {
+/// Where a call goes: to the port that the peer had dialled, from an address that the capture rules let pass.
+pub(crate) fn route(destination: OriginalDestination, capture: Capture, peer: Peer) -> Decision {
+    let source = match capture {
+        Capture::Tproxy => Source::Client(peer.0.ip()),
+        Capture::Redirect | Capture::Fixed(_) => Source::Inbound,
+    };
     Decision::Forward(Target {
         key: Key {
             address: destination.0,
-            source: Source::Inbound,
+            source,
         },
         service: Service::InboundPassthrough,
     })
@@ -25,12 +30,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_application_is_dialled_from_the_uncaptured_address() {
+    fn the_application_is_dialled_from_an_uncaptured_address() {
         let destination = OriginalDestination(([10, 0, 0, 2], 8080).into());
-        let Decision::Forward(target) = route(destination) else {
-            panic!("refused");
-        };
-        assert_eq!(target.key.address, destination.0);
-        assert_eq!(target.key.source, Source::Inbound);
+        let peer = Peer(([10, 0, 0, 9], 50_000).into());
+        for (capture, source) in [
+            (Capture::Redirect, Source::Inbound),
+            (Capture::Tproxy, Source::Client(peer.0.ip())),
+        ] {
+            let Decision::Forward(target) = route(destination, capture, peer) else {
+                panic!("refused");
+            };
+            assert_eq!(target.key.address, destination.0);
+            assert_eq!(target.key.source, source);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Opens connections to upstreams.
 //!
 //! Called by [`Connection::upstream`](crate::data_plane::captured::Connection::upstream) when the pool has nothing.
-//! Towards the application the source address is the one that the capture rules let pass, without using up a port for each.
+//! Towards the application the source address is the one that the capture rules let pass, or the client's, without using up a port for each.
 
 use std::{
     io,
@@ -9,12 +9,15 @@ use std::{
     time::Duration,
 };
 
-use contract::net::{INBOUND_SOURCE_V4, INBOUND_SOURCE_V6};
+use contract::{
+    ids,
+    net::{INBOUND_SOURCE_V4, INBOUND_SOURCE_V6},
+};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpSocket;
 
-use super::Stream;
+use super::{Stream, listen::make_transparent};
 use crate::data_plane::error::Failure;
 
 /// Where a connection of ours comes from.
@@ -24,6 +27,8 @@ pub(crate) enum Source {
     Routing,
     /// The address that the capture rules let pass towards the application, 127.0.0.6 or ::6.
     Inbound,
+    /// A client's, so that the application sees who asks it (TPROXY); takes the capability NET_ADMIN.
+    Client(IpAddr),
 }
 
 /// Connects to `address`. Nothing is lost when it is dropped before it is done; a half-open connection is closed.
@@ -54,14 +59,19 @@ fn socket(address: SocketAddr, source: Source) -> io::Result<Socket> {
         Some(Protocol::TCP),
     )?;
     socket.set_tcp_nodelay(true)?;
-    if source == Source::Inbound {
-        // The port is chosen at connect, when the destination is known: only then can one port serve many destinations.
-        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-        let from = match address.ip() {
-            IpAddr::V4(_) => IpAddr::from(INBOUND_SOURCE_V4),
-            IpAddr::V6(_) => IpAddr::from(INBOUND_SOURCE_V6),
-        };
-        socket.bind(&SocketAddr::new(from, 0).into())?;
-    }
+    let from = match (source, address.ip()) {
+        (Source::Routing, _) => return Ok(socket),
+        (Source::Inbound, IpAddr::V4(_)) => INBOUND_SOURCE_V4.into(),
+        (Source::Inbound, IpAddr::V6(_)) => INBOUND_SOURCE_V6.into(),
+        (Source::Client(client), _) => {
+            make_transparent(&socket)?;
+            // By the mark the rules know what is on its way to the application, and lead the answers back here.
+            socket.set_mark(ids::TPROXY_MARK)?;
+            client
+        }
+    };
+    // The port is chosen at connect, when the destination is known: only then can one port serve many destinations.
+    setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
     Ok(socket)
 }

@@ -74,15 +74,19 @@ fn bind(address: SocketAddr, reach: Reach, shared: bool) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     if reach == Reach::Everywhere {
-        // IPv4's option is what a socket of either family is asked for.
-        socket
-            .set_ip_transparent_v4(true)
-            .map_err(|source| io::Error::new(source.kind(), NotTransparent { source }))?;
+        make_transparent(&socket)?;
     }
     // Accepted connections inherit it, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// Lets a socket have addresses that are not its machine's; IPv4's option is what a socket of either family is asked for.
+pub(super) fn make_transparent(socket: &Socket) -> io::Result<()> {
+    socket
+        .set_ip_transparent_v4(true)
+        .map_err(|source| io::Error::new(source.kind(), NotTransparent { source }))
 }
 
 fn finish(socket: Socket) -> io::Result<TcpListener> {

@@ -17,6 +17,8 @@ pub enum Capture {
     /// A netfilter rule redirected it; the kernel's connection tracking remembers (`SO_ORIGINAL_DST`, `IP6T_SO_ORIGINAL_DST`).
     #[default]
     Redirect,
+    /// A netfilter rule handed it over as it is (TPROXY): its own address is the destination.
+    Tproxy,
     /// Every connection was meant for this address: one service without any rules, as in a test.
     Fixed(SocketAddr),
 }
@@ -38,6 +40,7 @@ impl Capture {
     ) -> io::Result<OriginalDestination> {
         let address = match self {
             Self::Redirect => redirected(stream)?,
+            Self::Tproxy => stream.local_addr()?,
             Self::Fixed(address) => address,
         };
         Ok(OriginalDestination(canonical(address)))
