@@ -205,7 +205,16 @@ pub(super) fn destinations(capture: &Capture, own: &[(SocketAddr, IpNet)]) -> Ve
         .chain(servers.iter().copied())
         .map(|ip| SocketAddr::new(ip, 0))
         .chain(beside)
+        .filter(|destination| !is_link_local(*destination))
         .collect()
+}
+
+/// A socket to such an address is bound to its interface, so that no rule can lead it to the proxy by `lo`.
+fn is_link_local(destination: SocketAddr) -> bool {
+    match destination.ip() {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
 }
 
 /// What these probes show, should they all turn out well.

@@ -204,3 +204,17 @@ proptest! {
         prop_assert_eq!(first, Some(Expected::Proxy(port(15001))));
     }
 }
+
+#[test]
+fn a_link_local_neighbour_is_not_tried() {
+    let own: SocketAddr = "[fe80::1%2]:0".parse().expect("an address");
+    let network = "fe80::/64".parse().expect("a network");
+    let tried = destinations(&capture("-i *"), &[(own, network)]);
+    assert!(
+        tried
+            .iter()
+            .all(|tried| tried.to_string() != "[fe80::%2]:0"),
+        "{tried:?}"
+    );
+    assert_eq!(tried, destinations(&capture("-i *"), &[]));
+}
