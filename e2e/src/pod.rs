@@ -200,6 +200,20 @@ impl Pod {
         })
     }
 
+    /// Waits until a page is got with a good status by curl in container `shell`.
+    ///
+    /// A Service refuses connections until its node has heard of the pods that became ready behind it, with a sidecar or without.
+    ///
+    /// # Errors
+    /// It is not got soon.
+    pub fn wait_to_reach(&self, url: &str) -> anyhow::Result<()> {
+        let program = ["curl", "-sSf", "--max-time", "5", "-o", "/dev/null", url];
+        wait_for(&format!("{self} to reach {url}"), SOON, || {
+            let outcome = self.try_exec("shell", &program)?;
+            Ok(Progress::when(outcome.success, || outcome.stderr.clone()))
+        })
+    }
+
     /// Arguments of `kubectl exec`, for programs that a test talks to while they run.
     #[must_use]
     pub fn exec_args<'a>(

@@ -128,6 +128,7 @@ fn without_the_injector_the_mesh_goes_on_and_takes_no_new_pods() {
         let (client, server) = (inside.pod("client"), inside.pod("server"));
         client.wait_ready()?;
         server.wait_ready()?;
+        client.wait_to_reach("http://server/")?;
 
         let scaled = Scaled::to_zero()?;
         let nginx = Manifest::read("nginx.yaml")?;

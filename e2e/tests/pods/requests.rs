@@ -34,6 +34,7 @@ fn requests_pass(sidecar: Sidecar) {
         let is_injected = &server.wait_ready()?["metadata"]["annotations"][annotations::STATUS];
         ensure!(is_injected.is_string(), "the server has no sidecar");
         client.wait_ready()?;
+        client.wait_to_reach("http://server/")?;
 
         a_request_is_counted_and_logged_on_both_sides(&client, &server)?;
         headers_arrive_unchanged(&client)?;
@@ -45,9 +46,6 @@ fn requests_pass(sidecar: Sidecar) {
 }
 
 fn a_request_is_counted_and_logged_on_both_sides(client: &Pod, server: &Pod) -> anyhow::Result<()> {
-    let page = client.exec("shell", &["curl", "-sS", "http://server/first?q=1"])?;
-    assert_eq!(page, "served by nginx\n", "the page that {client} got");
-
     let http = [
         ("request_protocol", "http"),
         ("response_code", "200"),
@@ -68,14 +66,20 @@ fn a_request_is_counted_and_logged_on_both_sides(client: &Pod, server: &Pod) -> 
         ("destination_canonical_service", "server"),
         ("connection_security_policy", "none"),
     ];
-    for (pod, labels) in [(client, &source[..]), (server, &destination[..])] {
-        let labels = [labels, &http].concat();
-        pod.wait_for_metric(REQUESTS, &labels, 1.0)?;
-        assert_eq!(
-            pod.metrics()?.sum(REQUESTS, &labels),
-            1.0,
-            "requests of {pod}"
-        );
+    let sides = [
+        (client, [&source[..], &http].concat()),
+        (server, [&destination[..], &http].concat()),
+    ];
+    for (pod, labels) in &sides {
+        // The one by which the server was seen to be reached.
+        pod.wait_for_metric(REQUESTS, labels, 1.0)?;
+    }
+    let page = client.exec("shell", &["curl", "-sS", "http://server/first?q=1"])?;
+    assert_eq!(page, "served by nginx\n", "the page that {client} got");
+    for (pod, labels) in &sides {
+        pod.wait_for_metric(REQUESTS, labels, 2.0)?;
+        let n_requests = pod.metrics()?.sum(REQUESTS, labels);
+        assert_eq!(n_requests, 2.0, "requests of {pod}");
     }
 
     let (client_ip, server_ip) = (client.ip()?, server.ip()?);
@@ -183,7 +187,7 @@ fn a_connection_carries_a_thousand_requests(client: &Pod, server: &Pod) -> anyho
     assert_eq!(report.connections, 1);
     for (pod, reporter) in [(client, "source"), (server, "destination")] {
         let labels = [("reporter", reporter), ("response_code", "200")];
-        pod.wait_for_metric(REQUESTS, &labels, 1001.0)?;
+        pod.wait_for_metric(REQUESTS, &labels, 1002.0)?;
     }
     Ok(())
 }
