@@ -96,6 +96,9 @@ impl Node {
         namespace.enter(|| -> anyhow::Result<()> {
             let netlink = Netlink::open()?;
             netlink.up("lo")?;
+            // Else the link-local address, and its route with it, comes a second after the pod, in the middle of a test.
+            fs::write("/proc/sys/net/ipv6/conf/eth0/accept_dad", "0")
+                .context("cannot turn off the detection of duplicate addresses")?;
             netlink.add_address("eth0", Address::V4(pod_v4(id), PREFIX_V4))?;
             netlink.add_address("eth0", Address::V6(pod_v6(id), PREFIX_V6))?;
             netlink.up("eth0")?;

@@ -1,0 +1,32 @@
+//! What changes in a head on its way through the proxy.
+//!
+//! Fields that only sidecars write pass from one to the other and no further: an application neither sees what its sidecar is told nor
+//! can it, or anyone unverified, speak for a sidecar. All other fields keep their bytes.
+
+use super::{captured::Role, http1::Reserved};
+
+/// A change of a head.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Edit<'a> {
+    /// Fields to take out.
+    pub(crate) removed: Reserved,
+    /// Lines to put behind the last field, each with its CR LF.
+    pub(crate) added: &'a [u8],
+}
+
+/// Fields to take out of a request. What a verified client may say of itself was read before.
+pub(crate) fn removed_from_request(role: Role) -> Reserved {
+    match role {
+        Role::Outbound | Role::Inbound => Reserved::ALL,
+        Role::Readiness => Reserved::default(),
+    }
+}
+
+/// Fields to take out of an answer: a verified upstream's own reason reaches the application that asked.
+pub(crate) fn removed_from_answer(role: Role, upstream_is_verified: bool) -> Reserved {
+    match (role, upstream_is_verified) {
+        (Role::Outbound, true) => Reserved::PEER.and(Reserved::CLIENT_CERT),
+        (Role::Outbound, false) | (Role::Inbound, _) => Reserved::ALL,
+        (Role::Readiness, _) => Reserved::default(),
+    }
+}
