@@ -17,6 +17,7 @@ mod captured;
 mod config;
 mod connections;
 mod detect;
+mod edits;
 mod error;
 mod http1;
 mod inbound;

@@ -16,6 +16,7 @@ use super::{
     access_log::Cluster,
     connections::Slot,
     detect::{Detection, detect},
+    edits::{self, Edit},
     error::Failure,
     http1::{self, Request},
     inbound,
@@ -176,6 +177,22 @@ impl Connection {
                 let capture = self.worker.config.inbound_capture;
                 inbound::route(self.destination, capture, self.peer)
             }
+        }
+    }
+
+    /// What is changed in the head of a request on its way to `target`.
+    pub(crate) fn request_edit(&self, _target: &Target) -> Edit<'_> {
+        Edit {
+            removed: edits::removed_from_request(self.role),
+            added: &[],
+        }
+    }
+
+    /// What is changed in the head of an answer.
+    pub(crate) fn answer_edit(&self, _upstream: &Upstream) -> Edit<'_> {
+        Edit {
+            removed: edits::removed_from_answer(self.role, false),
+            added: &[],
         }
     }
 

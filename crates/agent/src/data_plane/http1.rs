@@ -13,7 +13,7 @@ mod reply;
 mod scan;
 
 pub(crate) use body::BodyError;
-pub(crate) use head::{HeadError, Request};
+pub(crate) use head::{HeadError, Request, Reserved};
 
 use std::{future::poll_fn, time::Instant};
 
@@ -89,7 +89,7 @@ async fn request(
         record.end = len + seen.consumed;
         Ok((head, body))
     });
-    let (head, body) = match ready {
+    let (mut head, body) = match ready {
         Ok(ready) => ready,
         Err(failure) => {
             reply::send(connection, downstream, &mut record, failure).await;
@@ -104,6 +104,7 @@ async fn request(
         }
     };
     record.service = target.service;
+    record.edit(&mut head, len, connection.request_edit(&target));
     match forward(connection, downstream, &mut record, &head, body, target).await {
         Ok(after) => {
             input.put_back(connection, record.finish());

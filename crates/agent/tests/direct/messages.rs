@@ -314,3 +314,30 @@ fn a_client_that_goes_away_frees_the_upstream() {
     client.reset();
     upstream.expect_end();
 }
+
+#[test]
+fn nobody_unverified_speaks_for_a_sidecar() {
+    let (proxy, server) = pair();
+    let claims = "X-Forwarded-Client-Cert: By=a;URI=spiffe://b\r\nx-envoy-peer-metadata: eA==\r\nx-envoy-peer-metadata-id: n\r\nx-mesh-error: no_route\r\n";
+    for mut client in [proxy.outbound(), proxy.inbound()] {
+        client.send(format!(
+            "POST / HTTP/1.1\r\n{claims}Host: h\r\n{claims}Content-Length: 4\r\n\r\nbody"
+        ));
+        let mut upstream = server.accept();
+        upstream.expect("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
+        upstream.send(format!(
+            "HTTP/1.1 100 Continue\r\n{claims}\r\nHTTP/1.1 200 OK\r\n{claims}Content-Length: 2\r\n\r\nok"
+        ));
+        client
+            .expect("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    }
+}
+
+#[test]
+fn a_field_that_only_sidecars_write_cannot_be_named_in_connection() {
+    let (proxy, _server) = pair();
+    let mut client = proxy.inbound();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close, X-Forwarded-Client-Cert\r\n\r\n");
+    let (status, code) = client.refusal();
+    assert_eq!((status, &*code), (400, "request_bad_head"));
+}

@@ -5,10 +5,12 @@
 //! receivers could read differently is refused here (RFC 9112 sections 2.2, 5.1, 6.3 and 11.2).
 
 mod framing;
+mod reserved;
 
 use std::mem::MaybeUninit;
 
 use framing::{Coding, Fields, Framing};
+pub(crate) use reserved::{Reserved, edit};
 
 /// Most fields of a head; beyond it a request is answered with 431.
 pub(crate) const MAX_FIELDS: usize = 256;
@@ -75,6 +77,10 @@ pub(crate) struct Request {
     pub(crate) user_agent: Span,
     pub(crate) forwarded_for: Span,
     pub(crate) request_id: Span,
+    /// What the sender's sidecar says of its workload, unverified.
+    pub(crate) peer_metadata: Span,
+    /// Fields that only sidecars may write.
+    pub(crate) reserved: Reserved,
 }
 
 /// An answer's head.
@@ -85,6 +91,10 @@ pub(crate) struct Response {
     pub(crate) length: Length,
     /// The server may take another request after this one.
     pub(crate) persistent: bool,
+    /// What the sender's sidecar says of its workload, unverified.
+    pub(crate) peer_metadata: Span,
+    /// Fields that only sidecars may write.
+    pub(crate) reserved: Reserved,
 }
 
 /// Why a head is refused.
@@ -112,6 +122,8 @@ pub(crate) enum HeadError {
     TransferEncoding,
     #[error("a CONNECT request has a body")]
     ConnectBody,
+    #[error("the Connection field names a field that only sidecars write")]
+    ReservedOption,
 }
 
 // === impl Span ===
@@ -122,6 +134,17 @@ impl Span {
         let start = self.start as usize;
         head.get(start..start + self.len as usize)
             .unwrap_or_default()
+    }
+
+    fn start(self) -> usize {
+        self.start as usize
+    }
+
+    /// The bytes have moved towards the start of the head.
+    fn move_back(&mut self, by: usize) {
+        self.start = self
+            .start
+            .saturating_sub(u32::try_from(by).unwrap_or(u32::MAX));
     }
 
     /// The place of `part`, which httparse cut out of `head`.
@@ -222,6 +245,8 @@ pub(crate) fn parse_request(head: &[u8]) -> Result<Request, HeadError> {
         user_agent: Span::default(),
         forwarded_for: Span::default(),
         request_id: Span::default(),
+        peer_metadata: Span::default(),
+        reserved: framing.reserved,
     };
     let (hosts, upgrade) = request.note_fields(head, parsed.headers);
     request.upgrade = upgrade && framing.connection_upgrade;
@@ -251,8 +276,42 @@ impl Request {
                 _ => {}
             }
         }
+        self.peer_metadata = peer_metadata(head, self.reserved, fields);
         (hosts, upgrade)
     }
+
+    /// Takes fields out of this request's head, which is at the start of `buffer`, and adds lines, as [`edit`] does.
+    pub(crate) fn edit(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        len: usize,
+        removed: Reserved,
+        added: &[u8],
+    ) -> usize {
+        let removed = removed.among(self.reserved);
+        let places = &mut [
+            &mut self.authority,
+            &mut self.user_agent,
+            &mut self.forwarded_for,
+            &mut self.request_id,
+            &mut self.peer_metadata,
+        ];
+        edit(buffer, 0..len, removed, added, places)
+    }
+}
+
+fn peer_metadata(head: &[u8], reserved: Reserved, fields: Fields<'_, '_>) -> Span {
+    if reserved.among(Reserved::PEER_METADATA).is_empty() {
+        return Span::default();
+    }
+    let is_it = |field: &&httparse::Header<'_>| {
+        Reserved::named(field.name.as_bytes()) == Reserved::PEER_METADATA
+    };
+    fields
+        .iter()
+        .find(is_it)
+        .map(|field| Span::locate(head, field.value))
+        .unwrap_or_default()
 }
 
 /// Parses one complete response head; `method` is that of the request it answers.
@@ -293,6 +352,8 @@ pub(crate) fn parse_response(head: &[u8], method: Method) -> Result<Response, He
         status,
         length,
         persistent: framing.persistent(version) && length != Length::UntilClose,
+        peer_metadata: peer_metadata(head, framing.reserved, parsed.headers),
+        reserved: framing.reserved,
     })
 }
 

@@ -13,6 +13,7 @@ use super::head::{Request, Span};
 use crate::data_plane::{
     access_log::{Http, Line},
     captured::Connection,
+    edits::Edit,
     error::{Failure, Flag},
     pool::Upstream,
     tcp::Traffic,
@@ -120,6 +121,13 @@ impl<'a> Record<'a> {
     /// A part of the request's head.
     pub(super) fn text(&self, span: Span) -> &[u8] {
         span.of(&self.buffer)
+    }
+
+    /// Makes the head that arrived, `len` bytes of the buffer, the one that is sent on.
+    pub(super) fn edit(&mut self, head: &mut Request, len: usize, edit: Edit<'_>) {
+        let edited = head.edit(&mut self.buffer, len, edit.removed, edit.added);
+        self.end = (self.end + edited).saturating_sub(len);
+        self.head = Some(*head);
     }
 
     /// What follows the request, taken out; the rest of the buffer shrinks to what the log will need, as tunnels last long.

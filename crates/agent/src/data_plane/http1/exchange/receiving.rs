@@ -153,6 +153,12 @@ impl Exchange<'_, '_> {
         let answer = head::parse_response(bytes.unwrap_or_default(), self.head.method)
             .map_err(|error| End::Failed(Failure::UpstreamHead(error)))?;
         receiving.scanner = Scanner::default();
+        let edit = self.connection.answer_edit(self.upstream);
+        let is_interim = matches!(answer.status, 100 | 102..=199);
+        let added = if is_interim { &[] } else { edit.added };
+        let removed = edit.removed.among(answer.reserved);
+        let start = receiving.followed;
+        let end = head::edit(&mut receiving.buffer, start..end, removed, added, &mut []);
         receiving.followed = end;
         let connect = self.head.method == Method::Connect;
         let tunnel = connect && matches!(answer.status, 200..=299);

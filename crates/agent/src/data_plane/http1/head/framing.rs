@@ -3,7 +3,7 @@
 //! [`super::parse_request`] and [`super::parse_response`] read every field through [`Framing::read`].
 //! What it accepts has exactly one length, whoever reads it.
 
-use super::{HeadError, Version};
+use super::{HeadError, Reserved, Version};
 
 /// Fields as httparse gives them.
 pub(super) type Fields<'h, 'b> = &'h [httparse::Header<'b>];
@@ -16,6 +16,7 @@ pub(super) struct Framing {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) connection_upgrade: bool,
+    pub(super) reserved: Reserved,
 }
 
 /// What the `Transfer-Encoding` fields say, read as one list.
@@ -53,6 +54,10 @@ impl Framing {
         match name.len() {
             10 if name.eq_ignore_ascii_case("connection") => {
                 for option in list(value) {
+                    // Its next receiver would take such a field out again.
+                    if !Reserved::named(option).is_empty() {
+                        return Err(HeadError::ReservedOption);
+                    }
                     self.close |= option.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                     self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
@@ -72,6 +77,9 @@ impl Framing {
                 if self.coding == Coding::Absent {
                     return Err(HeadError::TransferEncoding);
                 }
+            }
+            12 | 21 | 23 | 24 => {
+                self.reserved = self.reserved.and(Reserved::named(name.as_bytes()));
             }
             _ => {}
         }
