@@ -65,6 +65,8 @@ impl Server {
             .args(["--https-addr", "127.0.0.1:0", "--inject-dir", "inject"])
             .args(["--mesh-config", "mesh"])
             .args(["--tls-cert-file", "tls.crt", "--tls-key-file", "tls.key"])
+            // As its image has it.
+            .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)
             .spawn()
