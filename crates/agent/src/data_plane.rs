@@ -44,14 +44,14 @@ pub use access_log::{Format, Reader as AccessLogReader};
 pub use config::{Config, Limits, OutboundPolicy};
 pub use error::StartError;
 pub use net::original_destination::Capture;
-pub use telemetry::Collector;
+pub use telemetry::{Collector, Security, Service};
 
 use captured::Role;
 use net::listen::{Reach, listen};
 use telemetry::Shared;
 use worker::{Order, Parts, Phase};
 
-use crate::workload::Workload;
+use crate::{peer::PartyNames, workload::Workload};
 
 /// What requests are decided by. Immutable; a change is a new one.
 #[derive(Clone, Debug)]
@@ -206,7 +206,7 @@ impl DataPlane {
     /// The metrics, to be registered once; reading them disturbs nobody.
     #[must_use]
     pub fn collector(&self) -> Collector {
-        Collector::new(Arc::clone(&self.workload), Arc::clone(&self.shared))
+        Collector::new(PartyNames::from(&*self.workload), Arc::clone(&self.shared))
     }
 
     /// The access log, to be written by another thread; `None` if there is none or it was taken already.

@@ -59,7 +59,7 @@ pub(crate) enum Decision {
 }
 
 /// Where a request or a connection goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) key: pool::Key,
     pub(crate) service: Service,
@@ -145,7 +145,7 @@ impl Connection {
     }
 
     /// The upstream's name in the access log.
-    pub(crate) fn cluster(&self, service: Service) -> Cluster {
+    pub(crate) fn cluster<'s>(&self, service: &'s Service) -> Cluster<'s> {
         match self.role {
             Role::Outbound => Cluster::Named(service.as_str()),
             Role::Inbound | Role::Readiness => Cluster::Inbound(self.destination().port()),
@@ -153,7 +153,7 @@ impl Connection {
     }
 
     /// The route's name in the access log, as Istio calls the ones that match everything.
-    pub(crate) fn route_name(&self, service: Service) -> &'static str {
+    pub(crate) fn route_name(&self, service: &Service) -> &'static str {
         match (self.role, service) {
             (Role::Outbound, Service::BlackHole) => "block_all",
             (Role::Outbound, _) => "allow_any",

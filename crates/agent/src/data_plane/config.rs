@@ -3,10 +3,10 @@
 //! The shell fills a [`Config`] from flags and the pod's settings; [`start`](super::start) makes it immutable.
 //! Every field is plain data that needs no second look, and every bound of what peers can cause is among them.
 
-use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use super::{access_log::Format, net::original_destination::Capture};
-use crate::workload::Workload;
+use crate::{peer::Names, workload::Workload};
 
 /// Settings of the data plane.
 #[derive(Clone, Debug)]
@@ -45,12 +45,17 @@ pub struct Config {
     /// How long an upstream connection may wait for another request. Default 30 s: half of what common servers allow, so that the race
     /// with their closing is rare; what loses it is sent again.
     pub pool_timeout: Duration,
+    /// How long a series of the metrics is kept that does not change. Default 1 h: longer than any alert looks back, and short enough that
+    /// the peers of yesterday's rollouts are forgotten.
+    pub series_timeout: Duration,
     /// Bounds of what peers can make the proxy hold.
     pub limits: Limits,
     /// The access log's format; `None` writes none and costs nothing. Default: none.
     pub access_log: Option<Format>,
     /// Who the workload is, for metrics.
     pub workload: Workload,
+    /// Names of peers and services, for metrics; whoever describes the mesh to the data plane takes its handles from here.
+    pub names: Arc<Names>,
 }
 
 /// Bounds of what peers can make the proxy hold, for each worker.
@@ -66,6 +71,10 @@ pub struct Limits {
     pub idle_per_upstream: usize,
     /// Idle connections to all upstreams. Default 1024.
     pub idle_total: usize,
+    /// Series of HTTP metrics; further ones are counted together. Default 2000: as Istio's sidecars have them in a large mesh, about 1.4 MB.
+    pub http_series: usize,
+    /// Series of TCP metrics; further ones are counted together. Default 1000.
+    pub tcp_series: usize,
 }
 
 /// What becomes of outbound connections to destinations that the mesh does not know (Istio's `outboundTrafficPolicy`).
@@ -105,9 +114,11 @@ impl Config {
             idle_timeout: Duration::from_secs(3600),
             tcp_idle_timeout: Duration::from_secs(3600),
             pool_timeout: Duration::from_secs(30),
+            series_timeout: Duration::from_secs(3600),
             limits: Limits::default(),
             access_log: None,
             workload: Workload::default(),
+            names: Arc::default(),
         }
     }
 }
@@ -121,6 +132,8 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             idle_per_upstream: 512,
             idle_total: 1024,
+            http_series: 2000,
+            tcp_series: 1000,
         }
     }
 }

@@ -103,9 +103,9 @@ async fn request(
             return refuse(connection, downstream, record, input, failure, body).await;
         }
     };
-    record.service = target.service;
+    record.service = target.service.clone();
     record.edit(&mut head, len, connection.request_edit(&target));
-    match forward(connection, downstream, &mut record, &head, body, target).await {
+    match forward(connection, downstream, &mut record, &head, body, &target).await {
         Ok(after) => {
             input.put_back(connection, record.finish());
             after
@@ -141,9 +141,9 @@ async fn forward(
     record: &mut Record<'_>,
     head: &Request,
     body: Body,
-    target: Target,
+    target: &Target,
 ) -> Result<After, Failure> {
-    let mut upstream = connection.upstream(&target, true).await?;
+    let mut upstream = connection.upstream(target, true).await?;
     loop {
         record.upstream(&upstream);
         match exchange::run(connection, downstream, &mut upstream, record, head, body).await {
@@ -177,7 +177,7 @@ async fn forward(
                 return Ok(After::Close);
             }
             End::Silent { may_repeat: true } => {
-                upstream = connection.upstream(&target, false).await?;
+                upstream = connection.upstream(target, false).await?;
             }
             End::Silent { may_repeat: false } => return Err(Failure::UpstreamClosed),
             End::Failed(failure) => return Err(failure),

@@ -19,8 +19,9 @@ use super::{
     error::{Failure, Flag},
     net::{Buffers, Size, Stream},
     pool::Upstream,
-    telemetry::{Code, Key, Service, TcpSeries},
+    telemetry::{Code, Key, Security, Service, TcpSeries},
 };
+use crate::peer::Party;
 
 /// Bytes that a connection has carried.
 #[derive(Debug, Default)]
@@ -285,9 +286,11 @@ impl<'a> Record<'a> {
         let series = connection.reporter().map(|reporter| {
             connection.worker().telemetry.tcp(Key {
                 reporter,
-                service,
+                peer: Party::unknown(),
+                service: &service,
                 code: Code::Tcp,
                 flag: Flag::None,
+                security: Security::Plaintext,
             })
         });
         if let Some(series) = &series {
@@ -319,9 +322,11 @@ impl Drop for Record<'_> {
         let worker = connection.worker();
         let key = Key {
             reporter,
-            service: self.service,
+            peer: Party::unknown(),
+            service: &self.service,
             code: Code::Tcp,
             flag: self.flag,
+            security: Security::Plaintext,
         };
         worker.telemetry.tcp(key).closed();
         if !connection.logs() {
@@ -340,7 +345,7 @@ impl Drop for Record<'_> {
             upstream_time: None,
             upstream_host: self.upstream.map(|(host, _)| host),
             upstream_local: self.upstream.and_then(|(_, local)| local),
-            cluster: connection.cluster(self.service),
+            cluster: connection.cluster(&self.service),
             downstream_local: connection.destination(),
             downstream_remote: connection.peer(),
             route: None,

@@ -27,7 +27,7 @@ use super::{
     http1,
     net::{Buffers, OriginalDestination, Peer, Stream, canonical},
     pool::{self, Pool},
-    telemetry::{Shared, Telemetry},
+    telemetry::{self, Shared, Telemetry},
 };
 
 /// Where a worker is in its life.
@@ -208,6 +208,7 @@ async fn sweep(worker: Rc<Worker>) {
             last = now;
             worker.pool.sweep(now);
             worker.buffers.trim();
+            worker.telemetry.sweep(now);
         }
     }
 }
@@ -298,7 +299,14 @@ impl Worker {
                 total: config.limits.idle_total,
                 age: config.pool_timeout,
             }),
-            telemetry: Telemetry::new(shared),
+            telemetry: Telemetry::new(
+                shared,
+                telemetry::Limits {
+                    http: config.limits.http_series,
+                    tcp: config.limits.tcp_series,
+                    age: config.series_timeout,
+                },
+            ),
             connections,
             config: Arc::clone(config),
             snapshot,

@@ -26,7 +26,7 @@ pub(crate) struct Line<'a> {
     pub(crate) upstream_time: Option<Duration>,
     pub(crate) upstream_host: Option<SocketAddr>,
     pub(crate) upstream_local: Option<SocketAddr>,
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: Cluster<'a>,
     /// Where the client wanted to go.
     pub(crate) downstream_local: SocketAddr,
     pub(crate) downstream_remote: SocketAddr,
@@ -47,9 +47,9 @@ pub(crate) struct Http<'a> {
 
 /// The name of the upstream in Istio's words, which also shows the direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cluster {
+pub(crate) enum Cluster<'a> {
     /// `PassthroughCluster` or `BlackHoleCluster`.
-    Named(&'static str),
+    Named(&'a str),
     /// `inbound|8080||`.
     Inbound(u16),
 }
@@ -236,7 +236,7 @@ fn address(out: &mut Vec<u8>, address: Option<SocketAddr>) {
     }
 }
 
-fn cluster(out: &mut Vec<u8>, cluster: Cluster) {
+fn cluster(out: &mut Vec<u8>, cluster: Cluster<'_>) {
     match cluster {
         Cluster::Named(name) => out.extend_from_slice(name.as_bytes()),
         Cluster::Inbound(port) => {

@@ -17,8 +17,9 @@ use crate::data_plane::{
     error::{Failure, Flag},
     pool::Upstream,
     tcp::Traffic,
-    telemetry::{Code, Key, Service},
+    telemetry::{Code, Key, Security, Service},
 };
+use crate::peer::Party;
 
 /// One request, from its head to the last byte of its answer.
 ///
@@ -165,9 +166,11 @@ impl<'a> Record<'a> {
         let sent = self.response_bytes + self.traffic.sent();
         let key = Key {
             reporter,
-            service: self.service,
+            peer: Party::unknown(),
+            service: &self.service,
             code: Code::Http(self.status),
             flag: self.flag,
+            security: Security::Plaintext,
         };
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let worker = self.connection.worker();
@@ -204,10 +207,10 @@ impl<'a> Record<'a> {
                 .map(|first| first.saturating_duration_since(self.started)),
             upstream_host: self.upstream.map(|(host, _)| host),
             upstream_local: self.upstream.and_then(|(_, local)| local),
-            cluster: self.connection.cluster(self.service),
+            cluster: self.connection.cluster(&self.service),
             downstream_local: self.connection.destination(),
             downstream_remote: self.connection.peer(),
-            route: Some(self.connection.route_name(self.service)),
+            route: Some(self.connection.route_name(&self.service)),
         }
     }
 }

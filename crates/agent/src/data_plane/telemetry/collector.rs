@@ -4,7 +4,6 @@
 //! The order of series and labels is the same in every scrape.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{
         Arc,
@@ -19,15 +18,17 @@ use prometheus_client::{
 
 use super::{
     histogram::Total,
-    labels::{Labels, labels},
-    series::{HttpSeries, Key, Own, Shared, TcpSeries},
+    key::OwnedKey,
+    labels::Labels,
+    series::{HttpSeries, Own, Shared, TcpSeries},
+    table::List,
 };
-use crate::workload::Workload;
+use crate::peer::PartyNames;
 
 /// The data plane's metrics, for a `prometheus-client` registry.
 #[derive(Clone, Debug)]
 pub struct Collector {
-    workload: Arc<Workload>,
+    workload: Arc<PartyNames>,
     workers: Arc<[Arc<Shared>]>,
 }
 
@@ -97,7 +98,7 @@ const TCP: [TcpFamily; 4] = [
     ),
 ];
 
-const OWN: [OwnFamily; 4] = [
+const OWN: [OwnFamily; 5] = [
     (
         "minimesh_loops_prevented",
         "Connections closed because their destination was the proxy itself",
@@ -118,44 +119,57 @@ const OWN: [OwnFamily; 4] = [
         "Connections ended by a defect of the proxy",
         |own| &own.panics,
     ),
+    (
+        "minimesh_metrics_overflow",
+        "Requests and connections counted under the labels \"overflow\" because there were too many series",
+        |own| &own.overflow,
+    ),
 ];
 
 // === impl Collector ===
 
 impl Collector {
-    pub(crate) fn new(workload: Arc<Workload>, workers: Arc<[Arc<Shared>]>) -> Self {
-        Self { workload, workers }
+    /// `workload` is the own side of every series.
+    pub(crate) fn new(workload: PartyNames, workers: Arc<[Arc<Shared>]>) -> Self {
+        Self {
+            workload: Arc::new(workload),
+            workers,
+        }
     }
 
-    fn http(&self) -> Vec<(Labels, Http)> {
-        let mut merged = BTreeMap::<Key, Http>::new();
-        for (key, series) in self
+    /// The series of all workers in the order of their labels, those with the same labels added up.
+    fn merged<S, T: Default>(
+        &self,
+        list: fn(&Shared) -> &List<S>,
+        add: fn(&mut T, &S),
+    ) -> Vec<(OwnedKey, T)> {
+        let mut all: Vec<_> = self
             .workers
             .iter()
-            .flat_map(|worker| Shared::series(&worker.http))
-        {
-            merged.entry(key).or_default().add(&series);
+            .flat_map(|worker| list(worker).series())
+            .collect();
+        all.sort_by(|(one, _), (other, _)| self.labels(one).rank().cmp(&self.labels(other).rank()));
+        let mut merged: Vec<(OwnedKey, T)> = Vec::with_capacity(all.len());
+        for (key, series) in all {
+            match merged.last_mut() {
+                Some((last, total)) if self.labels(last).rank() == self.labels(&key).rank() => {
+                    add(total, &series);
+                }
+                _ => {
+                    let mut total = T::default();
+                    add(&mut total, &series);
+                    merged.push((key, total));
+                }
+            }
         }
-        self.label(merged)
-    }
-
-    fn tcp(&self) -> Vec<(Labels, Tcp)> {
-        let mut merged = BTreeMap::<Key, Tcp>::new();
-        for (key, series) in self
-            .workers
-            .iter()
-            .flat_map(|worker| Shared::series(&worker.tcp))
-        {
-            merged.entry(key).or_default().add(&series);
-        }
-        self.label(merged)
-    }
-
-    fn label<T>(&self, merged: BTreeMap<Key, T>) -> Vec<(Labels, T)> {
         merged
-            .into_iter()
-            .map(|(key, total)| (labels(&key, &self.workload), total))
-            .collect()
+    }
+
+    fn labels<'a>(&'a self, key: &'a OwnedKey) -> Labels<'a> {
+        Labels {
+            key: key.as_key(),
+            own: &self.workload,
+        }
     }
 
     fn own(&self, read: fn(&Own) -> &AtomicU64) -> u64 {
@@ -168,18 +182,18 @@ impl Collector {
 
 impl prometheus_client::collector::Collector for Collector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let http = self.http();
+        let http = self.merged(|worker| &worker.http, Http::add);
         let mut family =
             encoder.encode_descriptor("istio_requests", "Requests", None, MetricType::Counter)?;
-        for (labels, series) in &http {
-            counter(family.encode_family(labels)?, series.requests)?;
+        for (key, series) in &http {
+            counter(family.encode_family(&self.labels(key))?, series.requests)?;
         }
         for (name, help, read) in HISTOGRAMS {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-            for (labels, series) in &http {
+            for (key, series) in &http {
                 let total = read(series);
                 family
-                    .encode_family(labels)?
+                    .encode_family(&self.labels(key))?
                     .encode_histogram::<NoLabelSet>(
                         total.sum(),
                         total.count(),
@@ -188,11 +202,11 @@ impl prometheus_client::collector::Collector for Collector {
                     )?;
             }
         }
-        let tcp = self.tcp();
+        let tcp = self.merged(|worker| &worker.tcp, Tcp::add);
         for (name, help, read) in TCP {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (labels, series) in &tcp {
-                counter(family.encode_family(labels)?, read(series))?;
+            for (key, series) in &tcp {
+                counter(family.encode_family(&self.labels(key))?, read(series))?;
             }
         }
         for (name, help, read) in OWN {

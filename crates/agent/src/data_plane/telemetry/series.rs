@@ -1,62 +1,32 @@
-//! The series of one worker and how it finds them.
+//! What one worker counts.
 //!
 //! [`Telemetry`] belongs to the worker, [`Shared`] is what other threads see of it.
-//! A lock is taken only when a series appears for the first time; every counter has one writer.
+//! Every counter has one writer; series are found without a lock, and one that nobody has used for long is forgotten.
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
-    hash::Hash,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
-use super::histogram::{Histogram, add};
-use crate::data_plane::error::Flag;
+use super::{
+    histogram::{Histogram, add},
+    key::Key,
+    table::{List, Series, Table},
+};
 
-/// Most HTTP series of a worker; about 300 KB. Beyond it new status codes are counted together as `overflow`.
-const MAX_HTTP_SERIES: usize = 512;
-
-/// Which side of the traffic this proxy is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Reporter {
-    /// Outbound: this workload calls.
-    Source,
-    /// Inbound: this workload is called.
-    Destination,
-}
-
-/// What the traffic is for, as far as the proxy knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Service {
-    /// Outbound to an address that no service of the mesh is known to have.
-    Passthrough,
-    /// Inbound to a port of this workload.
-    InboundPassthrough,
-    /// Nowhere: policy refuses it.
-    BlackHole,
-}
-
-/// Protocol and, for HTTP, the answer's status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Code {
-    /// Not HTTP.
-    Tcp,
-    /// HTTP with this status; 0 where none was sent.
-    Http(u16),
-    /// HTTP with a status that came after all places were taken.
-    HttpOverflow,
-}
-
-/// What tells one series of a worker from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Key {
-    pub(crate) reporter: Reporter,
-    pub(crate) service: Service,
-    pub(crate) code: Code,
-    pub(crate) flag: Flag,
+/// Bounds of the series of one worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Series of HTTP.
+    pub(crate) http: usize,
+    /// Series of TCP.
+    pub(crate) tcp: usize,
+    /// How long a series is kept that does not change.
+    pub(crate) age: Duration,
 }
 
 /// Metrics of requests with one [`Key`].
@@ -90,6 +60,7 @@ pub(crate) struct Own {
     pub(crate) refused: AtomicU64,
     pub(crate) log_lines_dropped: AtomicU64,
     pub(crate) panics: AtomicU64,
+    pub(crate) overflow: AtomicU64,
 }
 
 /// All series of one worker, as a scrape sees them.
@@ -100,39 +71,19 @@ pub(crate) struct Shared {
     pub(crate) own: Own,
 }
 
-/// Locked by the worker only when a series appears, by a scrape only to copy the pointers.
-type List<S> = Mutex<Vec<(Key, Arc<S>)>>;
-
 /// The worker's end.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     shared: Arc<Shared>,
-    http: RefCell<HashMap<Key, Arc<HttpSeries>>>,
-    tcp: RefCell<HashMap<Key, Arc<TcpSeries>>>,
-    overflowed: Cell<bool>,
-}
-
-// === impl Service ===
-
-impl Service {
-    /// Istio's name for it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Passthrough => "PassthroughCluster",
-            Self::InboundPassthrough => "InboundPassthroughCluster",
-            Self::BlackHole => "BlackHoleCluster",
-        }
-    }
+    http: RefCell<Table<HttpSeries>>,
+    tcp: RefCell<Table<TcpSeries>>,
+    age: Duration,
+    has_overflowed: Cell<bool>,
 }
 
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn series<S>(list: &List<S>) -> Vec<(Key, Arc<S>)> {
-        // Nothing can leave the list half changed.
-        list.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// How many connections are open.
     pub(crate) fn active(&self) -> u64 {
         self.own.active.load(Relaxed)
@@ -143,33 +94,50 @@ impl Shared {
 
 impl Telemetry {
     /// The worker's end of `shared`.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, limits: Limits) -> Self {
         Self {
             shared,
-            http: RefCell::default(),
-            tcp: RefCell::default(),
-            overflowed: Cell::new(false),
+            http: RefCell::new(Table::new(limits.http)),
+            tcp: RefCell::new(Table::new(limits.tcp)),
+            age: limits.age,
+            has_overflowed: Cell::new(false),
         }
     }
 
     /// Calls `note` with the series of a request.
-    pub(crate) fn http(&self, mut key: Key, note: impl FnOnce(&HttpSeries)) {
-        let mut known = self.http.borrow_mut();
-        if known.len() >= MAX_HTTP_SERIES && !known.contains_key(&key) {
-            if !self.overflowed.replace(true) {
-                tracing::warn!(
-                    limit = MAX_HTTP_SERIES,
-                    "too many different answers to count apart"
-                );
-            }
-            key.code = Code::HttpOverflow;
+    pub(crate) fn http(&self, key: Key<'_>, note: impl FnOnce(&HttpSeries)) {
+        let mut table = self.http.borrow_mut();
+        let place = table.find(key, &self.shared.http);
+        if place.is_overflow {
+            self.count_overflow();
         }
-        note(find(&mut known, &self.shared.http, key));
+        note(place.series);
     }
 
-    /// The series of a connection; there are only as many as flags.
-    pub(crate) fn tcp(&self, key: Key) -> Arc<TcpSeries> {
-        Arc::clone(find(&mut self.tcp.borrow_mut(), &self.shared.tcp, key))
+    /// The series of a connection, which stays while it is held.
+    pub(crate) fn tcp(&self, key: Key<'_>) -> Arc<TcpSeries> {
+        let mut table = self.tcp.borrow_mut();
+        let place = table.find(key, &self.shared.tcp);
+        if place.is_overflow {
+            self.count_overflow();
+        }
+        Arc::clone(place.series)
+    }
+
+    /// Forgets what has not changed for long, a part of it each time; to be called about once a second.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let shared = &self.shared;
+        self.http.borrow_mut().sweep(now, self.age, &shared.http);
+        self.tcp.borrow_mut().sweep(now, self.age, &shared.tcp);
+    }
+
+    fn count_overflow(&self) {
+        add(&self.shared.own.overflow, 1);
+        if !self.has_overflowed.replace(true) {
+            tracing::warn!(
+                "too many different peers, services or answers to count apart, further ones have the labels \"overflow\""
+            );
+        }
     }
 
     /// A captured connection was accepted.
@@ -201,19 +169,6 @@ impl Telemetry {
     pub(crate) fn count_panic(&self) {
         add(&self.shared.own.panics, 1);
     }
-}
-
-fn find<'m, S: Default>(
-    known: &'m mut HashMap<Key, Arc<S>>,
-    list: &List<S>,
-    key: Key,
-) -> &'m Arc<S> {
-    known.entry(key).or_insert_with(|| {
-        let series = Arc::new(S::default());
-        let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.push((key, Arc::clone(&series)));
-        series
-    })
 }
 
 // === impl TcpSeries ===
@@ -251,5 +206,19 @@ impl HttpSeries {
             .observe(request_bytes.saturating_mul(1000));
         self.response_bytes
             .observe(response_bytes.saturating_mul(1000));
+    }
+}
+
+impl Series for HttpSeries {
+    fn activity(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+}
+
+impl Series for TcpSeries {
+    fn activity(&self) -> u64 {
+        [&self.opened, &self.closed, &self.sent, &self.received]
+            .iter()
+            .fold(0, |sum, counter| sum.wrapping_add(counter.load(Relaxed)))
     }
 }
