@@ -7,11 +7,14 @@
 mod init;
 mod inject;
 mod path;
+pub(crate) mod peers;
 mod wrk;
 
 use std::fs;
 
 use testkit::process::Process;
+
+use crate::e2e::host;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,6 +38,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         What::Init(args) => init::run(args),
         What::Inject(args) => inject::run(args),
     }
+}
+
+/// Programs that the benches start, and the Debian packages that bring them.
+const TOOLS: [(&str, &str); 5] = [
+    ("wrk", "wrk"),
+    ("nginx", "nginx-light"),
+    ("perf", "linux-perf"),
+    ("openssl", "openssl"),
+    ("pip3", "python3-pip"),
+];
+
+/// Installs what is missing, as root on Debian.
+pub(crate) fn install() -> anyhow::Result<()> {
+    host::install_missing(&TOOLS)
 }
 
 /// The machine's load averages, as the kernel writes them.

@@ -111,6 +111,11 @@ pub(crate) fn build_init() -> anyhow::Result<PathBuf> {
     Ok(compile("init", &[INIT])?.join(INIT))
 }
 
+/// Builds the programs that run pods on one machine as they are in the images, and returns their folder.
+pub(crate) fn build_pods() -> anyhow::Result<PathBuf> {
+    compile("release", &project::PROGRAMS)
+}
+
 /// The programs as static binaries.
 struct Programs {
     folder: PathBuf,

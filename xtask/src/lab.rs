@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, Permissions},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -22,6 +22,10 @@ use testkit::{
     process::{Process, eventually},
 };
 
+mod server;
+
+pub(crate) use server::{AccessLog, PlainPod};
+
 use super::{
     manifest::{Container, Facts, Manifest},
     project,
@@ -32,7 +36,7 @@ pub(crate) const APP_ID: u32 = 1000;
 /// Port of the web server in the pods.
 pub(crate) const APP_PORT: u16 = 80;
 
-const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// A node, and a folder with the programs and files of its pods.
 pub(crate) struct Lab {
@@ -47,18 +51,22 @@ pub(crate) struct MeshPod {
     pub(crate) init: Output,
     pub(crate) init_took: Duration,
     pub(crate) ready_took: Duration,
-    init_command: (Vec<Capability>, Command),
+    init_command: InitCommand,
     sidecar_log: PathBuf,
 }
 
-/// A pod with a web server and without a sidecar.
-pub(crate) struct PlainPod {
+/// A pod whose init container has run, and in which nothing else runs yet.
+pub(crate) struct Captured {
     pub(crate) name: String,
     pub(crate) pod: Pod,
-    server: Process,
-    server_log: PathBuf,
-    program: PathBuf,
+    facts: Facts,
+    init: Output,
+    init_took: Duration,
+    init_command: InitCommand,
 }
+
+/// The init container's program, and the capabilities that it may have.
+type InitCommand = (Vec<Capability>, Command);
 
 // === impl Lab ===
 
@@ -104,6 +112,24 @@ impl Lab {
 
     /// Starts a pod from an injected manifest: init container, sidecar, then the application.
     pub(crate) fn start(&self, name: &str, manifest: &Manifest) -> anyhow::Result<MeshPod> {
+        let captured = self.capture(name, manifest)?;
+        let proxy = captured.container(manifest, contract::pod::PROXY_CONTAINER)?;
+        let mut command = self.agent_command(&self.folder.path().join("agent"), &proxy);
+        let sidecar_log = self.folder.path().join(format!("{name}.sidecar.log"));
+        let (sidecar, ready_took) = captured.start_sidecar(&mut command, &sidecar_log, is_ready)?;
+        Ok(MeshPod {
+            plain: self.start_server(name, captured.pod, AccessLog::On)?,
+            sidecar,
+            init: captured.init,
+            init_took: captured.init_took,
+            ready_took,
+            init_command: captured.init_command,
+            sidecar_log,
+        })
+    }
+
+    /// Starts a pod from an injected manifest as far as its init container.
+    pub(crate) fn capture(&self, name: &str, manifest: &Manifest) -> anyhow::Result<Captured> {
         let pod = self.node.pod()?;
         let facts = Facts {
             pod_name: name.to_owned(),
@@ -112,10 +138,11 @@ impl Lab {
             n_cores: thread::available_parallelism().map_or(1, usize::from),
         };
         let init = manifest.container(contract::pod::INIT_CONTAINER, &facts)?;
-        let (capabilities, mut init_command) = self.init_command(&init)?;
+        let mut init_command = self.init_command(&init)?;
         let start = Instant::now();
+        let (capabilities, command) = &mut init_command;
         let init = pod
-            .output_with(&capabilities, &mut init_command)
+            .output_with(capabilities, command)
             .context("cannot run istio-init")?;
         let init_took = start.elapsed();
         if !init.status.success() {
@@ -124,35 +151,47 @@ impl Lab {
                 String::from_utf8_lossy(&init.stderr)
             );
         }
-        let proxy = manifest.container(contract::pod::PROXY_CONTAINER, &facts)?;
-        let sidecar_log = self.folder.path().join(format!("{name}.sidecar.log"));
-        let start = Instant::now();
-        let sidecar = self.start_sidecar(name, &pod, &proxy, &sidecar_log)?;
-        let ready = eventually(LIMIT, || pod.enter(is_ready));
-        let ready_took = start.elapsed();
-        if !ready {
-            bail!(
-                "the sidecar of pod {name} is not ready after {LIMIT:?}:\n{}",
-                read(&sidecar_log)
-            );
-        }
-        Ok(MeshPod {
-            plain: self.start_server(name, pod)?,
-            sidecar,
+        Ok(Captured {
+            name: name.to_owned(),
+            pod,
+            facts,
             init,
             init_took,
-            ready_took,
-            init_command: (capabilities, init_command),
-            sidecar_log,
+            init_command,
         })
     }
 
     /// Starts a pod with the web server only.
     pub(crate) fn start_plain(&self, name: &str) -> anyhow::Result<PlainPod> {
-        self.start_server(name, self.node.pod()?)
+        self.start_server(name, self.node.pod()?, AccessLog::On)
     }
 
-    fn init_command(&self, container: &Container) -> anyhow::Result<(Vec<Capability>, Command)> {
+    /// Copies a program to where every user may run it, and tells where.
+    pub(crate) fn install(&self, program: &Path, name: &str) -> anyhow::Result<PathBuf> {
+        let to = self.folder.path().join(name);
+        fs::copy(program, &to).with_context(|| format!("cannot copy {}", program.display()))?;
+        Ok(to)
+    }
+
+    /// Where the programs and files of the pods are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// An agent as its container starts it.
+    pub(crate) fn agent_command(&self, program: &Path, container: &Container) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(&container.args)
+            .env_clear()
+            .envs(container.env.iter().cloned())
+            .uid(container.uid)
+            .gid(container.gid)
+            .current_dir("/");
+        command
+    }
+
+    fn init_command(&self, container: &Container) -> anyhow::Result<InitCommand> {
         let capabilities = container
             .capabilities
             .iter()
@@ -172,84 +211,48 @@ impl Lab {
         Ok((capabilities, command))
     }
 
-    fn start_sidecar(
-        &self,
-        name: &str,
-        pod: &Pod,
-        container: &Container,
-        log: &Path,
-    ) -> anyhow::Result<Process> {
-        let out = File::create(log)?;
-        let mut command = Command::new(self.folder.path().join("agent"));
-        command
-            .args(&container.args)
-            .env_clear()
-            .envs(container.env.iter().cloned())
-            .uid(container.uid)
-            .gid(container.gid)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stderr(out.try_clone()?)
-            .stdout(out);
-        let child = pod.spawn(&mut command).context("cannot start the agent")?;
-        Ok(Process::new(
-            format!("{} of pod {name}", container.name),
-            child,
-        ))
-    }
-
-    fn start_server(&self, name: &str, pod: Pod) -> anyhow::Result<PlainPod> {
-        let folder = self.folder.path().join(name);
-        fs::create_dir_all(&folder)?;
-        std::os::unix::fs::chown(&folder, Some(APP_ID), Some(APP_ID))?;
-        let server_log = folder.join("access.log");
-        let page = format!("hello from pod {name}\n");
-        let mut command = match project::find_program("nginx") {
-            Some(nginx) => nginx_command(&nginx, &folder, &page)?,
-            None => self.stand_in_command(&server_log, &page),
-        };
-        command.uid(APP_ID).gid(APP_ID).stdin(Stdio::null());
-        let child = pod
-            .spawn(&mut command)
-            .context("cannot start the web server")?;
-        let server = Process::new(format!("web server of pod {name}"), child);
-        let plain = PlainPod {
-            name: name.to_owned(),
-            program: self.folder.path().join("xtask"),
-            pod,
-            server,
-            server_log,
-        };
-        let own_address = SocketAddr::from((Ipv4Addr::LOCALHOST, APP_PORT));
-        let up = eventually(LIMIT, || {
-            plain
-                .pod
-                .enter(|| std::net::TcpStream::connect(own_address).is_ok())
-        });
-        if !up {
-            bail!("the web server of pod {name} does not listen after {LIMIT:?}");
-        }
-        Ok(plain)
-    }
-
-    fn stand_in_command(&self, log: &Path, page: &str) -> Command {
-        let mut command = Command::new(self.folder.path().join("xtask"));
-        command
-            .args([
-                "serve",
-                "--port",
-                &APP_PORT.to_string(),
-                "--page",
-                page,
-                "--log",
-            ])
-            .arg(log);
-        command
-    }
-
     /// Leaves the files in place after this value is gone, and tells where.
     pub(crate) fn keep(self) -> PathBuf {
         self.folder.keep()
+    }
+}
+
+// === impl Captured ===
+
+impl Captured {
+    /// A container of the pod, as the kubelet would start it.
+    pub(crate) fn container(&self, manifest: &Manifest, name: &str) -> anyhow::Result<Container> {
+        manifest.container(name, &self.facts)
+    }
+
+    /// Starts a sidecar and tells how long it took until `is_ready` held, which is asked inside the pod.
+    pub(crate) fn start_sidecar(
+        &self,
+        command: &mut Command,
+        log: &Path,
+        is_ready: impl Fn() -> bool + Sync,
+    ) -> anyhow::Result<(Process, Duration)> {
+        let name = &self.name;
+        let out = File::create(log)?;
+        command
+            .stdin(Stdio::null())
+            .stderr(out.try_clone()?)
+            .stdout(out);
+        let start = Instant::now();
+        let child = self
+            .pod
+            .spawn(command)
+            .with_context(|| format!("cannot start the sidecar of pod {name}"))?;
+        let sidecar = Process::new(format!("sidecar of pod {name}"), child);
+        let ready = self.pod.enter(|| eventually(LIMIT, &is_ready));
+        let ready_took = start.elapsed();
+        if !ready {
+            bail!(
+                "the sidecar of pod {name} is not ready after {LIMIT:?}:\n{}",
+                read(log)
+            );
+        }
+        Ok((sidecar, ready_took))
     }
 }
 
@@ -284,41 +287,6 @@ impl MeshPod {
     }
 }
 
-// === impl PlainPod ===
-
-impl PlainPod {
-    /// Asks for `/` of `to` as the pod's application, in a process of its own.
-    pub(crate) fn get(&self, to: IpAddr, limit: Duration) -> anyhow::Result<String> {
-        let mut command = Command::new(&self.program);
-        command
-            .args([
-                "get",
-                "--ip",
-                &to.to_string(),
-                "--port",
-                &APP_PORT.to_string(),
-            ])
-            .args(["--limit-ms", &limit.as_millis().to_string()])
-            .uid(APP_ID)
-            .gid(APP_ID);
-        let output = self.pod.output(&mut command)?;
-        if !output.status.success() {
-            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    /// How many requests have reached the web server.
-    pub(crate) fn n_served(&self) -> usize {
-        read(&self.server_log).lines().count()
-    }
-
-    /// Lets the web server go on after this value is gone.
-    pub(crate) fn detach(self) -> u32 {
-        self.server.detach()
-    }
-}
-
 /// Asks a path of a pod's sidecar from the node, as the kubelet does.
 pub(crate) fn ask_as_kubelet(
     node: &Node,
@@ -332,18 +300,30 @@ pub(crate) fn ask_as_kubelet(
 
 /// Resident memory of a process in kibibytes.
 pub(crate) fn resident_kib(process: &Process) -> anyhow::Result<u64> {
+    memory_kib(process, "VmRSS")
+}
+
+/// A figure of a process's memory in kibibytes, as the kernel calls it (proc_pid_status(5)).
+pub(crate) fn memory_kib(process: &Process, figure: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
     status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.split_whitespace().next())
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| *name == figure)
+        .and_then(|(_, rest)| rest.split_whitespace().next())
         .and_then(|number| number.parse().ok())
-        .with_context(|| format!("{} has no resident memory", process.name()))
+        .with_context(|| format!("{} has no {figure}", process.name()))
 }
 
+/// Whether the sidecar of this network namespace is ready, as the kubelet asks it.
 fn is_ready() -> bool {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::READINESS));
-    http::get(address, paths::HEALTHZ_READY, LIMIT).is_ok_and(|response| response.status == 200)
+    answers(ports::READINESS, paths::HEALTHZ_READY)
+}
+
+/// Whether a port of this network namespace answers a path with 200.
+pub(crate) fn answers(port: u16, path: &str) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    http::get(address, path, LIMIT).is_ok_and(|response| response.status == 200)
 }
 
 fn read(path: &Path) -> String {
@@ -351,34 +331,6 @@ fn read(path: &Path) -> String {
         |_| String::new(),
         |bytes| String::from_utf8_lossy(&bytes).into_owned(),
     )
-}
-
-/// nginx as a single process, so that ending it leaves no worker behind; everything it writes is in `folder`.
-fn nginx_command(nginx: &Path, folder: &Path, page: &str) -> anyhow::Result<Command> {
-    let shown = folder.display();
-    let config = format!(
-        "master_process off;\n\
-         daemon off;\n\
-         pid {shown}/nginx.pid;\n\
-         error_log {shown}/error.log;\n\
-         events {{ worker_connections 4096; }}\n\
-         http {{\n\
-           access_log {shown}/access.log;\n\
-           client_body_temp_path {shown}/body; proxy_temp_path {shown}/proxy; fastcgi_temp_path {shown}/fastcgi;\n\
-           uwsgi_temp_path {shown}/uwsgi; scgi_temp_path {shown}/scgi;\n\
-           keepalive_requests 1000000;\n\
-           server {{ listen {APP_PORT}; listen [::]:{APP_PORT}; root {shown}; default_type text/plain; }}\n\
-         }}\n"
-    );
-    fs::write(folder.join("nginx.conf"), config)?;
-    fs::write(folder.join("index.html"), page)?;
-    let mut command = Command::new(nginx);
-    command
-        .arg("-c")
-        .arg(folder.join("nginx.conf"))
-        .arg("-e")
-        .arg(folder.join("error.log"));
-    Ok(command)
 }
 
 fn sum(metrics: &str, metric: &str, label: &str) -> f64 {

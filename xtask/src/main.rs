@@ -47,7 +47,7 @@ enum Command {
     Demo(demo::Args),
     /// Build the container images: injector, istio-init, agent, and the server of the cluster tests.
     Images(images::Args),
-    /// Install what `test` and `e2e` need on a Debian machine, as root: nftables, iptables, iproute2, the Docker engine, kind, Helm, kubectl, a node image.
+    /// Install what `test`, `bench` and `e2e` need on a Debian machine, as root: nftables, iptables, iproute2, what the benches start, the Docker engine, kind, Helm, kubectl, a node image.
     Setup,
     /// Run the cluster tests: a kind cluster, the images and the chart of this tree, nginx with traffic interception.
     E2e(e2e::Args),
@@ -63,6 +63,12 @@ enum Command {
     /// Ask for a page as the application of a pod would.
     #[command(hide = true)]
     Get(stand_in::GetArgs),
+    /// Serve what nginx does not: bodies of any size, requests that wait for each other.
+    #[command(hide = true)]
+    BenchServe(bench::peers::ServeArgs),
+    /// Ask for what wrk does not.
+    #[command(hide = true)]
+    BenchCall(bench::peers::CallArgs),
 }
 
 fn main() -> ExitCode {
@@ -70,13 +76,17 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Images(args) => images::run(&args),
-        Command::Setup => netfilter::install().and_then(|()| e2e::setup::install(None)),
+        Command::Setup => netfilter::install()
+            .and_then(|()| bench::install())
+            .and_then(|()| e2e::setup::install(None)),
         Command::E2e(args) => e2e::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Tidy => tidy::run(),
         Command::Serve(args) => stand_in::serve(&args),
         Command::Get(args) => stand_in::get(&args),
+        Command::BenchServe(args) => bench::peers::serve(&args),
+        Command::BenchCall(args) => bench::peers::call(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,7 +14,6 @@ pub(crate) struct Manifest {
 /// A container, with everything resolved.
 #[derive(Debug)]
 pub(crate) struct Container {
-    pub(crate) name: String,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) uid: u32,
@@ -97,7 +96,6 @@ impl Manifest {
             .collect();
         let security = &raw["securityContext"];
         Ok(Container {
-            name: name.to_owned(),
             args,
             env,
             uid: id(&security["runAsUser"])

@@ -4,6 +4,7 @@
 //! Paths are absolute, so commands work from any folder of the tree.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -98,6 +99,15 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .into_iter()
         .map(|folder| folder.join(name))
         .find(|path| path.is_file())
+}
+
+/// Of programs and the Debian packages that bring them, the packages that are missing.
+pub(crate) fn missing_packages(tools: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let missing = tools
+        .iter()
+        .filter(|(program, _)| find_program(program).is_none());
+    let packages: BTreeSet<_> = missing.map(|(_, package)| *package).collect();
+    packages.into_iter().collect()
 }
 
 /// The command as a person would type it.

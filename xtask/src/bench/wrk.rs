@@ -16,7 +16,14 @@ pub(super) struct Run {
     pub(super) requests_per_second: f64,
     pub(super) p50_us: f64,
     pub(super) p99_us: f64,
+    /// Known only where [`PERCENTILES`] is the script.
+    pub(super) p999_us: Option<f64>,
 }
+
+/// A script that has wrk print a percentile which it prints of itself never.
+pub(super) const PERCENTILES: &str = "done = function(summary, latency, requests)\n\
+    \x20 io.write(string.format('     99.9%% %dus\\n', latency:percentile(99.9)))\n\
+    end\n";
 
 /// wrk in PATH.
 pub(super) fn find() -> anyhow::Result<PathBuf> {
@@ -53,6 +60,7 @@ impl Run {
             requests_per_second: field("Requests/sec:")?.parse()?,
             p50_us: micros(field("50%")?)?,
             p99_us: micros(field("99%")?)?,
+            p999_us: field("99.9%").ok().map(micros).transpose()?,
         })
     }
 }
@@ -94,8 +102,11 @@ mod tests {
                 requests_per_second: 1330.58,
                 p50_us: 718.0,
                 p99_us: 1140.0,
+                p999_us: None,
             }
         );
+        let with_script = Run::parse(&format!("{text}     99.9% 2371us\n")).unwrap();
+        assert_eq!(with_script.p999_us, Some(2371.0));
         assert!(Run::parse(&format!("{text}  Non-2xx or 3xx responses: 3\n")).is_err());
         assert!(Run::parse("").is_err());
     }

@@ -85,6 +85,14 @@ pub(crate) fn build_on_debian(tag: &str, context: &Path, arguments: &[&str]) -> 
     docker::build(tag, context, &args)
 }
 
+/// Installs what is missing of programs, each with the Debian package that brings it, as root.
+pub(crate) fn install_missing(tools: &[(&str, &'static str)]) -> anyhow::Result<()> {
+    match project::missing_packages(tools).as_slice() {
+        [] => Ok(()),
+        packages => apt_install(packages),
+    }
+}
+
 /// Installs packages of Debian.
 pub(crate) fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
     ensure!(

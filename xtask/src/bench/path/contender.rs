@@ -1,0 +1,275 @@
+//! What is measured: two pods, and what carries their traffic.
+//!
+//! Made by `path` from the arguments; every contender has pods of its own with the real rules, the same web server and the same
+//! certificates, so that what differs is the proxy. All of them run from the beginning, and rest while another is measured.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use contract::{ids, paths, ports};
+use testkit::{
+    netns::Pod,
+    process::{Process, eventually},
+};
+
+use super::{
+    envoy::{self, Features},
+    secrets::Secrets,
+    table::{Family, Named},
+};
+use crate::{
+    lab::{self, AccessLog, Captured, Lab, PlainPod},
+    manifest::Manifest,
+};
+
+/// A contender that is to be started.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) named: Named,
+    /// Nothing where the pods have no sidecars.
+    pub(super) carrier: Option<Carrier>,
+}
+
+/// What carries a contender's traffic.
+#[derive(Clone, Debug)]
+pub(super) enum Carrier {
+    Agent {
+        program: PathBuf,
+        log: Encoding,
+    },
+    Envoy {
+        program: PathBuf,
+        features: Features,
+    },
+    Ztunnel {
+        program: PathBuf,
+    },
+}
+
+/// Form of our access log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Encoding {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Two pods and their proxies.
+pub(super) struct Contender {
+    pub(super) named: Named,
+    pub(super) client: Side,
+    pub(super) server: Side,
+}
+
+/// A pod and its proxy, if it has one.
+pub(super) struct Side {
+    pub(super) plain: PlainPod,
+    pub(super) proxy: Option<Proxy>,
+    /// Our own server beside nginx.
+    _peer: Process,
+}
+
+/// A running sidecar.
+pub(super) struct Proxy {
+    pub(super) process: Process,
+    pub(super) ready_took: Duration,
+    access_log: PathBuf,
+}
+
+/// Where everything that contenders write goes.
+pub(super) struct Scene<'a> {
+    pub(super) lab: &'a Lab,
+    pub(super) manifest: &'a Manifest,
+    /// A folder in memory, for access logs.
+    pub(super) logs: &'a Path,
+}
+
+/// Port of our own server in the pods.
+pub(super) const PEER_PORT: u16 = 8080;
+
+// === impl Contender ===
+
+impl Contender {
+    /// Starts both pods.
+    pub(super) fn start(scene: &Scene<'_>, entry: &Entry) -> anyhow::Result<Self> {
+        let name = entry.named.name.replace([' ', '+'], "-");
+        let names = [format!("{name}-client"), format!("{name}-server")];
+        let sides = match &entry.carrier {
+            None => names.map(|name| scene.side(&name, scene.lab.node().pod()?, None)),
+            Some(carrier) => {
+                let secrets = match entry.named.family {
+                    Family::Plain => [None, None],
+                    Family::Mtls => Secrets::make(scene.lab.folder(), &name)?.map(Some),
+                };
+                let mut pods = Vec::new();
+                for name in &names {
+                    pods.push(scene.lab.capture(name, scene.manifest)?);
+                }
+                let mut secrets = secrets.iter();
+                let sides = pods.into_iter().map(|pod| {
+                    let secrets = secrets.next().and_then(Option::as_ref);
+                    scene.meshed(pod, carrier, secrets)
+                });
+                let sides = sides.collect::<anyhow::Result<Vec<_>>>()?;
+                let sides: [Side; 2] = sides.try_into().ok().context("two pods have two sides")?;
+                sides.map(Ok)
+            }
+        };
+        let [client, server] = sides;
+        let contender = Self {
+            named: entry.named.clone(),
+            client: client?,
+            server: server?,
+        };
+        contender.check()?;
+        Ok(contender)
+    }
+
+    /// The proxies on the way, the client's first.
+    pub(super) fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        [&self.client, &self.server]
+            .into_iter()
+            .filter_map(|side| side.proxy.as_ref())
+    }
+
+    /// Where the web server is for the client.
+    pub(super) fn address(&self) -> Ipv4Addr {
+        self.server.plain.pod.ip4()
+    }
+
+    /// Empties the access logs, which are in memory.
+    pub(super) fn forget_logs(&self) -> anyhow::Result<()> {
+        for proxy in self.proxies().filter(|proxy| proxy.access_log.exists()) {
+            File::options()
+                .write(true)
+                .open(&proxy.access_log)?
+                .set_len(0)?;
+        }
+        Ok(())
+    }
+
+    /// Whether an answer comes through.
+    fn check(&self) -> anyhow::Result<()> {
+        let page = self.client.plain.get(self.address().into(), lab::LIMIT);
+        let page = page.with_context(|| format!("no answer through {}", self.named.name))?;
+        ensure!(
+            page.contains("hello from pod"),
+            "another page came through {}",
+            self.named.name
+        );
+        Ok(())
+    }
+}
+
+// === impl Scene ===
+
+impl Scene<'_> {
+    /// A pod whose sidecar runs, and then its servers.
+    fn meshed(
+        &self,
+        captured: Captured,
+        carrier: &Carrier,
+        secrets: Option<&Secrets>,
+    ) -> anyhow::Result<Side> {
+        let name = captured.name.clone();
+        let access_log = self.logs.join(format!("{name}.log"));
+        let mut command = match carrier {
+            Carrier::Agent { program, log } => {
+                let container = contract::pod::PROXY_CONTAINER;
+                let container = captured.container(self.manifest, container)?;
+                let mut command = self.lab.agent_command(program, &container);
+                command
+                    .args(["--concurrency", "1", "--access-log-file"])
+                    .arg(&access_log)
+                    .args(["--access-log-encoding", log.flag()]);
+                command
+            }
+            Carrier::Envoy { program, features } => {
+                let settings = envoy::Settings {
+                    features: *features,
+                    access_log: &access_log,
+                    secrets,
+                };
+                let file = self.lab.folder().join(format!("{name}.json"));
+                fs::write(&file, envoy::bootstrap(&settings).to_string())?;
+                envoy::command(program, &file)
+            }
+            Carrier::Ztunnel { program } => ztunnel_command(program, captured.pod.ip4()),
+        };
+        let (port, path) = match carrier {
+            Carrier::Envoy { .. } => (ports::ADMIN, "/ready"),
+            Carrier::Agent { .. } | Carrier::Ztunnel { .. } => {
+                (ports::READINESS, paths::HEALTHZ_READY)
+            }
+        };
+        command.uid(ids::PROXY_UID).gid(ids::PROXY_GID);
+        let log = self.lab.folder().join(format!("{name}.sidecar.log"));
+        let is_ready = || lab::answers(port, path);
+        let (process, ready_took) = captured.start_sidecar(&mut command, &log, is_ready)?;
+        let proxy = Proxy {
+            process,
+            ready_took,
+            access_log,
+        };
+        self.side(&name, captured.pod, Some(proxy))
+    }
+
+    /// The servers of a pod.
+    fn side(&self, name: &str, pod: Pod, proxy: Option<Proxy>) -> anyhow::Result<Side> {
+        let mut command = Command::new(self.lab.xtask());
+        command
+            .args(["bench-serve", "--port", &PEER_PORT.to_string()])
+            .uid(lab::APP_ID)
+            .gid(lab::APP_ID)
+            .stdin(Stdio::null());
+        let child = pod
+            .spawn(&mut command)
+            .context("cannot start the bench's own server")?;
+        let peer = Process::new(format!("bench's server of pod {name}"), child);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PEER_PORT));
+        let up = pod.enter(|| eventually(lab::LIMIT, || TcpStream::connect(address).is_ok()));
+        ensure!(up, "the bench's own server of pod {name} does not listen");
+        Ok(Side {
+            plain: self.lab.start_server(name, pod, AccessLog::Off)?,
+            proxy,
+            _peer: peer,
+        })
+    }
+}
+
+// === impl Encoding ===
+
+impl Encoding {
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Text => "TEXT",
+            Self::Json => "JSON",
+        }
+    }
+}
+
+/// ztunnel for one pod, without a control plane: what it does not know passes through as it is.
+fn ztunnel_command(program: &Path, pod: Ipv4Addr) -> Command {
+    let workloads = format!(
+        "workloads:\n- uid: bench//Pod/default/pod\n  name: pod\n  namespace: default\n  serviceAccount: default\n  workloadIps: [\"{pod}\"]\n  protocol: TCP\n  node: node\nservices: []\npolicies: []\n"
+    );
+    let mut command = Command::new(program);
+    command.current_dir("/").env_clear().envs([
+        ("FAKE_CA", "true"),
+        ("XDS_ADDRESS", ""),
+        ("LOCAL_XDS", &workloads),
+        ("PROXY_MODE", "dedicated"),
+        ("PROXY_WORKLOAD_INFO", "default/pod/default"),
+        ("ZTUNNEL_WORKER_THREADS", "1"),
+        ("ENABLE_ORIG_SRC", "false"),
+        ("RUST_LOG", "warn"),
+    ]);
+    command
+}
