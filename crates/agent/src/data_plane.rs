@@ -25,6 +25,7 @@ pub(crate) mod net;
 mod outbound;
 mod pool;
 mod readiness;
+mod server_first;
 mod tcp;
 mod telemetry;
 mod worker;

@@ -6,9 +6,10 @@
 
 use std::{
     future::poll_fn,
+    io,
     net::SocketAddr,
     rc::Rc,
-    task::{Poll, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,7 +21,7 @@ use super::{
     error::Failure,
     http1::{self, Request},
     inbound,
-    net::{OriginalDestination, Peer, Size, Stream, connect},
+    net::{Buffers, OriginalDestination, Peer, Size, Stream, connect},
     outbound,
     pool::{self, Upstream},
     readiness, tcp,
@@ -73,6 +74,14 @@ enum Spoken {
     Opaque,
     /// Nothing within the time.
     Silence,
+}
+
+/// An upstream that was dialled before the protocol was known.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    pub(crate) upstream: Upstream,
+    /// What it has said already.
+    pub(crate) early: Vec<u8>,
 }
 
 // === impl Connection ===
@@ -222,47 +231,69 @@ impl Connection {
     }
 }
 
+impl From<Upstream> for Dialled {
+    fn from(upstream: Upstream) -> Self {
+        Self {
+            upstream,
+            early: Vec::new(),
+        }
+    }
+}
+
 /// Serves a connection whose original destination is known and not the proxy itself.
 pub(crate) async fn serve(connection: &Connection, mut stream: Stream) {
     let mut first = Vec::new();
-    let limit = connection.worker().config.detect_timeout;
-    match listen(connection, &mut stream, &mut first, limit).await {
+    let worker = connection.worker();
+    let spoken = if worker.server_first.knows(connection.destination()) {
+        Spoken::Silence
+    } else {
+        let limit = worker.config.detect_timeout;
+        listen(connection, &mut stream, &mut first, limit).await
+    };
+    match spoken {
         Spoken::Http1 => http1::serve(connection, stream, first, None).await,
         Spoken::Opaque => tcp::serve(connection, stream, first, None).await,
         Spoken::Silence => serve_silent(connection, stream, first).await,
     }
 }
 
-/// Serves a client that has said nothing yet.
+/// Serves a client that has said nothing yet: whoever speaks first decides.
 async fn serve_silent(connection: &Connection, mut stream: Stream, mut first: Vec<u8>) {
     let target = match connection.route_tcp() {
         Decision::Forward(target) => target,
         Decision::Refuse(..) => return tcp::serve(connection, stream, first, None).await,
     };
-    let upstream = match connection.upstream(&target, false).await {
+    let mut upstream = match connection.upstream(&target, false).await {
         Ok(upstream) => upstream,
         Err(failure) => return tcp::serve(connection, stream, first, Some(Err(failure))).await,
     };
-    connection
-        .slot()
-        .expire_after(connection.worker().timeouts.tcp_idle);
+    let (worker, destination) = (connection.worker(), connection.destination());
+    connection.slot().expire_after(worker.timeouts.tcp_idle);
+    let mut early = Vec::new();
     let client_spoke = poll_fn(|cx| {
-        if upstream.stream.poll_readable(cx).is_ready()
-            || connection.slot().poll_expired(cx).is_ready()
-        {
-            return Poll::Ready(false);
+        if poll_bytes(cx, &mut stream, &mut first, &worker.buffers).is_ready() {
+            Poll::Ready(true)
+        } else if poll_bytes(cx, &mut upstream.stream, &mut early, &worker.buffers).is_ready() {
+            Poll::Ready(false)
+        } else {
+            connection.slot().poll_expired(cx).map(|()| false)
         }
-        stream.poll_readable(cx).map(|_| true)
     })
     .await;
-    let limit = connection.worker().config.detect_timeout;
-    if client_spoke && listen(connection, &mut stream, &mut first, limit).await == Spoken::Http1 {
-        return http1::serve(connection, stream, first, Some(upstream)).await;
+    if client_spoke {
+        let limit = worker.config.detect_timeout;
+        if listen(connection, &mut stream, &mut first, limit).await == Spoken::Http1 {
+            worker.server_first.forget(destination);
+            return http1::serve(connection, stream, first, Some(upstream)).await;
+        }
+    } else if !early.is_empty() {
+        worker.server_first.note(destination);
     }
-    tcp::serve(connection, stream, first, Some(Ok(upstream))).await;
+    let dialled = Dialled { upstream, early };
+    tcp::serve(connection, stream, first, Some(Ok(dialled))).await;
 }
 
-/// Reads until the protocol is clear or `limit` is over.
+/// Reads until the protocol is clear or `limit` is over; `first` may hold bytes already.
 async fn listen(
     connection: &Connection,
     stream: &mut Stream,
@@ -272,24 +303,18 @@ async fn listen(
     let buffers = &connection.worker().buffers;
     let listening = poll_fn(|cx| {
         loop {
-            if ready!(stream.poll_readable(cx)).is_err() {
-                return Poll::Ready(Spoken::Opaque);
-            }
-            if first.capacity() == 0 {
-                *first = buffers.take(Size::Small);
-            }
-            match ready!(stream.poll_read(cx, first)) {
-                Ok(n) if n > 0 => {}
-                // The end, or a request line that fills the buffer: the HTTP parser has the better answer to the latter.
-                Ok(_) | Err(_) if first.len() == first.capacity() => {
-                    return Poll::Ready(Spoken::Http1);
-                }
-                Ok(_) | Err(_) => return Poll::Ready(Spoken::Opaque),
-            }
             match detect(first) {
                 Detection::Http1 => return Poll::Ready(Spoken::Http1),
                 Detection::Opaque => return Poll::Ready(Spoken::Opaque),
                 Detection::NeedMore => {}
+            }
+            match ready!(poll_bytes(cx, stream, first, buffers)) {
+                Ok(n) if n > 0 => {}
+                // The end, or a request line that fills the buffer: the HTTP parser has the better answer to the latter.
+                Ok(_) | Err(_) if !first.is_empty() && first.len() == first.capacity() => {
+                    return Poll::Ready(Spoken::Http1);
+                }
+                Ok(_) | Err(_) => return Poll::Ready(Spoken::Opaque),
             }
         }
     });
@@ -298,4 +323,22 @@ async fn listen(
         Err(_elapsed) if first.is_empty() => Spoken::Silence,
         Err(_elapsed) => Spoken::Opaque,
     }
+}
+
+/// Reads what has come; holds no buffer while there is nothing.
+fn poll_bytes(
+    cx: &mut Context<'_>,
+    stream: &mut Stream,
+    bytes: &mut Vec<u8>,
+    buffers: &Buffers,
+) -> Poll<io::Result<usize>> {
+    ready!(stream.poll_readable(cx))?;
+    if bytes.capacity() == 0 {
+        *bytes = buffers.take(Size::Small);
+    }
+    let read = stream.poll_read(cx, bytes);
+    if bytes.is_empty() {
+        buffers.give(std::mem::take(bytes));
+    }
+    read
 }

@@ -15,10 +15,9 @@ use std::{
 
 use super::{
     access_log::Line,
-    captured::{Connection, Decision},
+    captured::{Connection, Decision, Dialled},
     error::{Failure, Flag},
     net::{Buffers, Size, Stream},
-    pool::Upstream,
     telemetry::{Code, Key, Security, Service, TcpSeries},
 };
 use crate::peer::Party;
@@ -191,16 +190,22 @@ pub(crate) async fn serve(
     connection: &Connection,
     mut downstream: Stream,
     first: Vec<u8>,
-    dialled: Option<Result<Upstream, Failure>>,
+    dialled: Option<Result<Dialled, Failure>>,
 ) {
     let mut record = Record::new(connection);
-    let upstream = match (dialled, connection.route_tcp()) {
+    let dialled = match (dialled, connection.route_tcp()) {
         (Some(dialled), _) => dialled,
-        (None, Decision::Forward(target)) => connection.upstream(&target, false).await,
+        (None, Decision::Forward(target)) => {
+            let upstream = connection.upstream(&target, false).await;
+            upstream.map(Dialled::from)
+        }
         (None, Decision::Refuse(_, failure)) => Err(failure),
     };
-    let mut upstream = match upstream {
-        Ok(upstream) => upstream,
+    let Dialled {
+        mut upstream,
+        early,
+    } = match dialled {
+        Ok(dialled) => dialled,
         Err(failure) => {
             record.fail(&failure);
             // The client sees what it would have seen from a refusing host.
@@ -215,7 +220,7 @@ pub(crate) async fn serve(
         &mut downstream,
         to,
         first,
-        Vec::new(),
+        early,
         &record.traffic,
     );
     match carried.await {

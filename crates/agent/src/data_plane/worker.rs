@@ -27,6 +27,7 @@ use super::{
     http1,
     net::{Buffers, OriginalDestination, Peer, Stream, canonical},
     pool::{self, Pool},
+    server_first::ServerFirst,
     telemetry::{self, Shared, Telemetry},
 };
 
@@ -74,6 +75,7 @@ pub(crate) struct Worker {
     pub(crate) buffers: Buffers,
     pub(crate) pool: Pool,
     pub(crate) telemetry: Telemetry,
+    pub(crate) server_first: ServerFirst,
     connections: Rc<Connections>,
     snapshot: Arc<Snapshot>,
     log: Option<Rc<AccessLog>>,
@@ -307,6 +309,7 @@ impl Worker {
                     age: config.series_timeout,
                 },
             ),
+            server_first: ServerFirst::default(),
             connections,
             config: Arc::clone(config),
             snapshot,

@@ -2,7 +2,10 @@
 //!
 //! Whoever speaks first, and whoever ends first, is heard as without a proxy.
 
-use std::{io::Read, time::Duration};
+use std::{
+    io::Read,
+    time::{Duration, Instant},
+};
 
 use crate::harness::{Proxy, Wire, config, eventually, nobody, pair, pair_with};
 
@@ -38,6 +41,27 @@ fn a_server_may_speak_first() {
     client.expect("220 mail.example.com ESMTP\r\n");
     client.send("EHLO client\r\n");
     upstream.expect("EHLO client\r\n");
+}
+
+#[test]
+fn a_server_that_spoke_first_is_dialled_at_once_the_next_time() {
+    let limit = Duration::from_secs(2);
+    let (proxy, server) = pair_with(|config| config.detect_timeout = limit);
+    let mut client = proxy.outbound();
+    server.accept().send("220 ready\r\n");
+    client.expect("220 ready\r\n");
+    let again = Instant::now();
+    let mut client = proxy.outbound();
+    server.accept().send("220 ready\r\n");
+    client.expect("220 ready\r\n");
+    assert!(again.elapsed() < limit, "took {:?}", again.elapsed());
+    // Whoever speaks first there after all is understood.
+    let mut client = proxy.outbound();
+    let mut upstream = server.accept();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    upstream.expect("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    upstream.send("HTTP/1.1 204 No Content\r\n\r\n");
+    client.expect("HTTP/1.1 204 No Content\r\n\r\n");
 }
 
 #[test]
