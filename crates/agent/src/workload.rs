@@ -15,6 +15,10 @@ pub struct Workload {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// The pod's first address.
+    pub address: String,
     /// Its service account, the last part of its identity.
     pub service_account: String,
     /// The cluster it runs in.
@@ -34,8 +38,10 @@ pub struct Workload {
 /// What the environment tells about the workload; an empty text counts as absent, as templates render unset values so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// `POD_NAME`, the last resort for the workload's name.
+    /// `POD_NAME`, also the last resort for the workload's name.
     pub pod_name: Option<String>,
+    /// `INSTANCE_IP`.
+    pub address: Option<String>,
     /// `ISTIO_META_WORKLOAD_NAME`.
     pub workload_name: Option<String>,
     /// `POD_NAMESPACE`.
@@ -71,11 +77,13 @@ impl Workload {
         };
         let name = label(&[labels::WORKLOAD_NAME])
             .or_else(|| present(told.workload_name))
-            .or_else(|| present(told.pod_name))
+            .or_else(|| present(told.pod_name.clone()))
             .unwrap_or_else(|| UNKNOWN.to_owned());
         let or_unknown = |value: Option<String>| value.unwrap_or_else(|| UNKNOWN.to_owned());
         Self {
             namespace: or_unknown(present(told.namespace)),
+            pod: or_unknown(present(told.pod_name)),
+            address: or_unknown(present(told.address)),
             service_account: or_unknown(present(told.service_account)),
             cluster: or_unknown(present(told.cluster)),
             trust_domain: present(told.trust_domain).unwrap_or_else(|| TRUST_DOMAIN.to_owned()),

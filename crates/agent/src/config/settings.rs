@@ -282,6 +282,7 @@ impl<'a> Reader<'a> {
 pub(super) fn told(args: &PodArgs) -> Told {
     Told {
         pod_name: args.pod_name.clone(),
+        address: args.instance_ip.clone(),
         workload_name: args.workload_name.clone(),
         namespace: args.pod_namespace.clone(),
         service_account: args.service_account.clone(),
