@@ -11,6 +11,7 @@ mod settings;
 use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use contract::env;
+use serde::Deserialize;
 
 use crate::{args::ProxyArgs, pod_info::Pairs, status::probes::Probes, workload::Workload};
 use problem::Problems;
@@ -78,7 +79,8 @@ pub struct AccessLog {
 }
 
 /// Form of the access log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Encoding {
     /// Istio's default line.
     #[default]

@@ -19,6 +19,7 @@ pub mod config;
 pub mod data_plane;
 pub mod dns;
 pub mod init;
+pub mod mesh;
 pub mod peer;
 pub mod pod_info;
 pub mod request;

@@ -1,0 +1,116 @@
+//! Services and what is behind them, as the data plane sees them.
+//!
+//! Made by `build` and immutable afterwards, the count of requests at hand aside. A [`ServicePort`] is what routing ends at: it holds
+//! all that one request needs, so that nothing is looked up twice.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use super::{Workload, protocol::Protocol};
+
+/// A service of the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Service {
+    /// Its name in Kubernetes, `web`.
+    pub name: Arc<str>,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its full name, in lower case and without a final dot, `web.shop.svc.cluster.local`.
+    pub hostname: Arc<str>,
+    /// Whether it has no virtual address, so that clients dial the pods.
+    pub headless: bool,
+}
+
+/// One port of a service.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServicePort {
+    /// The service.
+    pub service: Arc<Service>,
+    /// The port that clients dial.
+    pub port: u16,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// Who takes new requests, sorted by address.
+    pub endpoints: Vec<Endpoint>,
+    /// Who is there but takes no new requests by way of the service; clients that dial their addresses reach them.
+    pub unready: Vec<Endpoint>,
+    /// SPIFFE IDs that an endpoint may have, sorted; those of endpoints that are not ready and the service's `subjectAltNames` too.
+    pub identities: Arc<[Arc<str>]>,
+    /// Server name of mutual TLS, `outbound_.80_._.web.shop.svc.cluster.local`.
+    pub sni: Arc<str>,
+}
+
+/// Where a port of a service is served.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// Address and port of the application.
+    pub address: SocketAddr,
+    /// Who it is.
+    pub workload: Arc<Workload>,
+    /// How to reach it.
+    pub transport: Transport,
+    /// Requests at hand; the same counter in every service and after every change, as long as the address is known.
+    pub load: Arc<AtomicU32>,
+}
+
+/// How an endpoint is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// As it is.
+    #[default]
+    Plaintext,
+    /// By Istio's mutual TLS, from sidecar to sidecar.
+    IstioMtls,
+}
+
+// === impl ServicePort ===
+
+impl ServicePort {
+    /// Everyone behind the port, ready or not.
+    pub fn all_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().chain(&self.unready)
+    }
+}
+
+// === impl Endpoint ===
+
+/// Equal in all but the load, which is no property of the mesh.
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address
+            && self.transport == other.transport
+            && Arc::ptr_eq(&self.load, &other.load)
+            && (Arc::ptr_eq(&self.workload, &other.workload) || self.workload == other.workload)
+    }
+}
+
+impl Eq for Endpoint {}
+
+impl Endpoint {
+    /// Requests at hand at this moment.
+    #[must_use]
+    pub fn load(&self) -> u32 {
+        self.load.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Transport ===
+
+impl Transport {
+    /// The name, as in the configuration dump.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::IstioMtls => "istio-mtls",
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Workloads of the mesh: pods and whatever else has an address and an identity.
+//!
+//! Made by `build`; telemetry takes its names from here, the transport its identity. All texts are shared between the workloads that
+//! have them in common, because a Deployment's pods differ in little more than name and address.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::service::Transport;
+
+/// A workload. Texts are never empty: what nobody told has Istio's default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Workload {
+    /// The key of the discovery protocol, unique in the mesh.
+    pub uid: Arc<str>,
+    /// Name of the pod.
+    pub name: Arc<str>,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its service account, the last part of its identity.
+    pub service_account: Arc<str>,
+    /// First part of its identity.
+    pub trust_domain: Arc<str>,
+    /// `spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT`.
+    pub identity: Arc<str>,
+    /// The cluster that it runs in.
+    pub cluster: Arc<str>,
+    /// Name of what owns it, a Deployment for example; telemetry calls it the workload.
+    pub workload_name: Arc<str>,
+    /// Istio's canonical service name; telemetry's `app`, too, because discovery carries no labels.
+    pub canonical_name: Arc<str>,
+    /// Istio's canonical revision; telemetry's `version`, too.
+    pub canonical_revision: Arc<str>,
+    /// Its addresses, the first of them the preferred one.
+    pub addresses: Box<[IpAddr]>,
+    /// How its sidecar can be reached, whatever the settings of the mesh say.
+    pub transport: Transport,
+    /// Whether it takes new requests.
+    pub ready: bool,
+    /// Whether its addresses are its node's, which others have too.
+    pub host_network: bool,
+}
