@@ -13,7 +13,7 @@ mod reply;
 mod scan;
 
 pub(crate) use body::BodyError;
-pub(crate) use head::{HeadError, Request, Reserved};
+pub(crate) use head::{FieldSet, HeadError, Request};
 
 use std::{future::poll_fn, time::Instant};
 

@@ -149,8 +149,8 @@ fn an_early_answer_survives_the_upstream_that_closes_after_it() {
     client.send(&head);
     let mut upstream = server.accept();
     upstream.expect(&head);
-    let answer = "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    upstream.send(answer);
+    let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+    upstream.send(answer.replacen("\r\n", "\r\nConnection: close\r\n", 1));
     drop(upstream);
     // The client goes on sending for a while, as clients do that look for an answer only afterwards.
     for _ in 0..8 {
@@ -194,9 +194,8 @@ fn a_reset_in_an_endless_answer_is_passed_on_as_a_reset() {
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     let mut upstream = server.accept();
     upstream.expect("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    let head = "HTTP/1.1 200 OK\r\n\r\n";
-    upstream.send(head);
-    client.expect(head);
+    upstream.send("HTTP/1.1 200 OK\r\n\r\n");
+    client.expect("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
     upstream.reset();
     let error = client.stream.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);

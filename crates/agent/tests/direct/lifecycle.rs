@@ -14,6 +14,8 @@ use crate::harness::{PATIENCE, Proxy, Server, config, eventually, nobody, pair, 
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+/// The same on a connection that ends with it.
+const LAST: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nconnection: close\r\n\r\nok";
 
 fn join(proxy: Proxy, limit: Duration) -> Joined {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -117,14 +119,14 @@ fn a_drain_lets_inbound_requests_end_and_outbound_go_on() {
     proxy.plane.drain();
     idle.expect_end();
     upstream.send(OK);
-    busy.expect(OK);
+    busy.expect(LAST);
     busy.expect_end();
     // Endpoints take a while to vanish from the clients' lists.
     let mut late = proxy.inbound();
     late.send(GET);
     upstream.expect(GET);
     upstream.send(OK);
-    late.expect(OK);
+    late.expect(LAST);
     late.expect_end();
     for _ in 0..2 {
         outbound.send(GET);
@@ -149,7 +151,7 @@ fn stopping_waits_for_requests_but_not_for_idle_connections() {
         std::net::TcpStream::connect(addresses.readiness).is_err()
     });
     upstream.send(OK);
-    busy.expect(OK);
+    busy.expect(LAST);
     busy.expect_end();
     assert_eq!(stopping.join().unwrap(), Joined::default());
 }

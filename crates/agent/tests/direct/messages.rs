@@ -274,20 +274,37 @@ fn an_old_client_may_keep_its_connection() {
 }
 
 #[test]
-fn either_side_may_close_after_the_answer() {
-    let closing_request = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-    let closing_answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
-    for (request, answer) in [(closing_request, OK), (GET, closing_answer)] {
-        let (proxy, server) = pair();
-        let mut client = proxy.outbound();
-        client.send(request);
-        let mut upstream = server.accept();
-        upstream.expect(request);
-        upstream.send(answer);
-        client.expect(answer);
-        client.expect_end();
-        upstream.expect_end();
-    }
+fn either_side_may_close_and_the_other_side_of_the_proxy_stays() {
+    let (proxy, server) = pair();
+    let (mut client, mut upstream) = warm(&proxy, &server);
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nKeep-Alive: 5\r\n\r\n");
+    upstream.expect(GET);
+    upstream.send(OK);
+    client.expect("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nconnection: close\r\n\r\nok");
+    client.expect_end();
+    let mut client = proxy.outbound();
+    client.send(GET);
+    upstream.expect(GET);
+    upstream.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+    client.expect(OK);
+    upstream.expect_end();
+    client.send(GET);
+    server.accept().expect(GET);
+}
+
+#[test]
+fn options_of_a_connection_that_say_more_are_passed_on() {
+    let request = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close, TE\r\nTE: trailers\r\n\r\n";
+    let answer = "HTTP/1.1 200 OK\r\nConnection: close, X-Odd\r\nContent-Length: 2\r\n\r\nok";
+    let (proxy, server) = pair();
+    let mut client = proxy.outbound();
+    client.send(request);
+    let mut upstream = server.accept();
+    upstream.expect(request);
+    upstream.send(answer);
+    client.expect(answer);
+    client.expect_end();
+    upstream.expect_end();
 }
 
 #[test]

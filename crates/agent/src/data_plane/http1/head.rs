@@ -4,13 +4,13 @@
 //! and the places of the few fields that the access log shows. The bytes themselves are passed on unchanged, so whatever two
 //! receivers could read differently is refused here (RFC 9112 sections 2.2, 5.1, 6.3 and 11.2).
 
+mod field_set;
 mod framing;
-mod reserved;
 
 use std::mem::MaybeUninit;
 
+pub(crate) use field_set::{FieldSet, edit};
 use framing::{Coding, Fields, Framing};
-pub(crate) use reserved::{Reserved, edit};
 
 /// Most fields of a head; beyond it a request is answered with 431.
 pub(crate) const MAX_FIELDS: usize = 256;
@@ -79,8 +79,8 @@ pub(crate) struct Request {
     pub(crate) request_id: Span,
     /// What the sender's sidecar says of its workload, unverified.
     pub(crate) peer_metadata: Span,
-    /// Fields that only sidecars may write.
-    pub(crate) reserved: Reserved,
+    /// Fields that may be taken out.
+    pub(crate) present: FieldSet,
 }
 
 /// An answer's head.
@@ -91,10 +91,11 @@ pub(crate) struct Response {
     pub(crate) length: Length,
     /// The server may take another request after this one.
     pub(crate) persistent: bool,
+    pub(crate) version: Version,
     /// What the sender's sidecar says of its workload, unverified.
     pub(crate) peer_metadata: Span,
-    /// Fields that only sidecars may write.
-    pub(crate) reserved: Reserved,
+    /// Fields that may be taken out.
+    pub(crate) present: FieldSet,
 }
 
 /// Why a head is refused.
@@ -200,9 +201,31 @@ impl Request {
         self.repeatable || matches!(self.method, Method::Get | Method::Head | Method::Idempotent)
     }
 
+    /// What is taken out because it is for this hop alone.
+    pub(crate) fn hop_fields(&self) -> FieldSet {
+        // An old client's wish is left to an upstream that may be as old, a switch of protocols to whoever switches.
+        if self.version == Version::Http10 || self.upgrade || self.method == Method::Connect {
+            return FieldSet::default();
+        }
+        FieldSet::CONNECTION
+    }
+
+    /// Whether the upstream is told to close its connection after the answer.
+    pub(crate) fn closes_upstream(&self) -> bool {
+        !self.persistent && self.hop_fields().among(self.present).is_empty()
+    }
+
     /// Whether the method is GET.
     pub(crate) fn is_get(&self) -> bool {
         self.method == Method::Get
+    }
+}
+
+impl Response {
+    /// Whether what it says of the connection is for this hop alone and can be taken out.
+    pub(crate) fn may_lose_connection(&self) -> bool {
+        let told_to_close = !self.persistent && self.length != Length::UntilClose;
+        !told_to_close || !FieldSet::CONNECTION.among(self.present).is_empty()
     }
 }
 
@@ -246,7 +269,7 @@ pub(crate) fn parse_request(head: &[u8]) -> Result<Request, HeadError> {
         forwarded_for: Span::default(),
         request_id: Span::default(),
         peer_metadata: Span::default(),
-        reserved: framing.reserved,
+        present: framing.present,
     };
     let (hosts, upgrade) = request.note_fields(head, parsed.headers);
     request.upgrade = upgrade && framing.connection_upgrade;
@@ -276,7 +299,7 @@ impl Request {
                 _ => {}
             }
         }
-        self.peer_metadata = peer_metadata(head, self.reserved, fields);
+        self.peer_metadata = peer_metadata(head, self.present, fields);
         (hosts, upgrade)
     }
 
@@ -285,10 +308,10 @@ impl Request {
         &mut self,
         buffer: &mut Vec<u8>,
         len: usize,
-        removed: Reserved,
-        added: &[u8],
+        removed: FieldSet,
+        added: &[&[u8]],
     ) -> usize {
-        let removed = removed.among(self.reserved);
+        let removed = removed.among(self.present);
         let places = &mut [
             &mut self.authority,
             &mut self.user_agent,
@@ -300,12 +323,12 @@ impl Request {
     }
 }
 
-fn peer_metadata(head: &[u8], reserved: Reserved, fields: Fields<'_, '_>) -> Span {
-    if reserved.among(Reserved::PEER_METADATA).is_empty() {
+fn peer_metadata(head: &[u8], present: FieldSet, fields: Fields<'_, '_>) -> Span {
+    if present.among(FieldSet::PEER_METADATA).is_empty() {
         return Span::default();
     }
     let is_it = |field: &&httparse::Header<'_>| {
-        Reserved::named(field.name.as_bytes()) == Reserved::PEER_METADATA
+        FieldSet::named(field.name.as_bytes()) == FieldSet::PEER_METADATA
     };
     fields
         .iter()
@@ -352,8 +375,9 @@ pub(crate) fn parse_response(head: &[u8], method: Method) -> Result<Response, He
         status,
         length,
         persistent: framing.persistent(version) && length != Length::UntilClose,
-        peer_metadata: peer_metadata(head, framing.reserved, parsed.headers),
-        reserved: framing.reserved,
+        version,
+        peer_metadata: peer_metadata(head, framing.present, parsed.headers),
+        present: framing.present,
     })
 }
 

@@ -126,7 +126,12 @@ impl<'a> Record<'a> {
 
     /// Makes the head that arrived, `len` bytes of the buffer, the one that is sent on.
     pub(super) fn edit(&mut self, head: &mut Request, len: usize, edit: Edit<'_>) {
-        let edited = head.edit(&mut self.buffer, len, edit.removed, edit.added);
+        let edited = head.edit(
+            &mut self.buffer,
+            len,
+            edit.removed.and(head.hop_fields()),
+            &[edit.added],
+        );
         self.end = (self.end + edited).saturating_sub(len);
         self.head = Some(*head);
     }

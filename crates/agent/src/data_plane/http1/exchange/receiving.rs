@@ -10,7 +10,7 @@ use crate::data_plane::{
     error::Failure,
     http1::{
         body::Body,
-        head::{self, Method},
+        head::{self, FieldSet, Length, Method, Response, Version},
         scan::Scanner,
     },
     net::Size,
@@ -43,6 +43,19 @@ enum Phase {
     /// Everything was passed on, but the client is still sending its request.
     Over,
 }
+
+/// What becomes of the client's connection after the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Persistence {
+    /// What the upstream's answer says, which is passed on.
+    Upstreams,
+    /// It lives on, whatever becomes of the upstream's.
+    KeepAlive,
+    /// It ends, and the client is told so.
+    Close,
+}
+
+const CLOSE: &[u8] = b"connection: close\r\n";
 
 // === impl Receiving ===
 
@@ -153,15 +166,25 @@ impl Exchange<'_, '_> {
         let answer = head::parse_response(bytes.unwrap_or_default(), self.head.method)
             .map_err(|error| End::Failed(Failure::UpstreamHead(error)))?;
         receiving.scanner = Scanner::default();
-        let edit = self.connection.answer_edit(self.upstream);
-        let is_interim = matches!(answer.status, 100 | 102..=199);
-        let added = if is_interim { &[] } else { edit.added };
-        let removed = edit.removed.among(answer.reserved);
-        let start = receiving.followed;
-        let end = head::edit(&mut receiving.buffer, start..end, removed, added, &mut []);
-        receiving.followed = end;
         let connect = self.head.method == Method::Connect;
         let tunnel = connect && matches!(answer.status, 200..=299);
+        let persistence = self.persistence(&answer);
+        let edit = self.connection.answer_edit(self.upstream);
+        let (added, close) = match answer.status {
+            // Only the final answer is the proxy's to speak in.
+            100 | 102..=199 => (&[][..], &[][..]),
+            _ if persistence == Persistence::Close => (edit.added, CLOSE),
+            _ => (edit.added, &[][..]),
+        };
+        let hop = match persistence {
+            Persistence::Upstreams => FieldSet::default(),
+            Persistence::KeepAlive | Persistence::Close => FieldSet::CONNECTION,
+        };
+        let removed = edit.removed.and(hop).among(answer.present);
+        let (start, receiving) = (self.receiving.followed, &mut self.receiving);
+        let lines = &[added, close];
+        let end = head::edit(&mut receiving.buffer, start..end, removed, lines, &mut []);
+        receiving.followed = end;
         match answer.status {
             100 | 102..=199 => return Ok(true),
             101 if !self.head.upgrade => return Err(End::Failed(Failure::UnaskedUpgrade)),
@@ -181,8 +204,31 @@ impl Exchange<'_, '_> {
         }
         // A refused tunnel leaves open whose bytes come next.
         receiving.persistent = answer.persistent && (tunnel || !connect);
-        self.record.answered(answer.status, receiving.persistent);
+        let keep_alive = match persistence {
+            Persistence::Upstreams => receiving.persistent,
+            Persistence::KeepAlive => true,
+            Persistence::Close => false,
+        };
+        self.record.answered(answer.status, keep_alive);
         Ok(true)
+    }
+
+    /// Who decides how long the client's connection lives.
+    fn persistence(&self, answer: &Response) -> Persistence {
+        let is_ours = answer.version == Version::Http11
+            && !self.head.hop_fields().is_empty()
+            && answer.may_lose_connection();
+        if !is_ours {
+            return Persistence::Upstreams;
+        }
+        let close = !self.head.persistent
+            || answer.length == Length::UntilClose
+            || self.connection.is_closing();
+        if close {
+            Persistence::Close
+        } else {
+            Persistence::KeepAlive
+        }
     }
 
     /// The client has the whole answer.
@@ -201,7 +247,7 @@ impl Exchange<'_, '_> {
         End::Complete {
             reuse: self.receiving.persistent
                 && self.receiving.is_empty()
-                && self.head.persistent
+                && !self.head.closes_upstream()
                 && self.sending.left_upstream_open(),
             request_is_over: self.sending.is_done(),
         }

@@ -3,7 +3,7 @@
 //! [`super::parse_request`] and [`super::parse_response`] read every field through [`Framing::read`].
 //! What it accepts has exactly one length, whoever reads it.
 
-use super::{HeadError, Reserved, Version};
+use super::{FieldSet, HeadError, Version};
 
 /// Fields as httparse gives them.
 pub(super) type Fields<'h, 'b> = &'h [httparse::Header<'b>];
@@ -16,7 +16,10 @@ pub(super) struct Framing {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) connection_upgrade: bool,
-    pub(super) reserved: Reserved,
+    /// Fields that may be taken out.
+    pub(super) present: FieldSet,
+    /// `Connection` says more than how long the connection lives.
+    connection_says_more: bool,
 }
 
 /// What the `Transfer-Encoding` fields say, read as one list.
@@ -40,6 +43,9 @@ impl Framing {
         for field in fields {
             framing.field(field.name, field.value)?;
         }
+        if framing.connection_says_more {
+            framing.present = framing.present.without(FieldSet::CONNECTION);
+        }
         if framing.coding == Coding::Unfinished {
             return Err(HeadError::TransferEncoding);
         }
@@ -51,16 +57,24 @@ impl Framing {
 
     fn field(&mut self, name: &str, value: &[u8]) -> Result<(), HeadError> {
         // The length tells most names apart without looking at them.
+        if matches!(name.len(), 10 | 12 | 16 | 21 | 23 | 24) {
+            self.present = self.present.and(FieldSet::named(name.as_bytes()));
+        }
         match name.len() {
             10 if name.eq_ignore_ascii_case("connection") => {
                 for option in list(value) {
                     // Its next receiver would take such a field out again.
-                    if !Reserved::named(option).is_empty() {
+                    if !FieldSet::named(option).among(FieldSet::SIDECARS).is_empty() {
                         return Err(HeadError::ReservedOption);
                     }
-                    self.close |= option.eq_ignore_ascii_case(b"close");
-                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    let (close, keep_alive) = (
+                        option.eq_ignore_ascii_case(b"close"),
+                        option.eq_ignore_ascii_case(b"keep-alive"),
+                    );
+                    self.close |= close;
+                    self.keep_alive |= keep_alive;
                     self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                    self.connection_says_more |= !close && !keep_alive;
                 }
             }
             14 if name.eq_ignore_ascii_case("content-length") => {
@@ -77,9 +91,6 @@ impl Framing {
                 if self.coding == Coding::Absent {
                     return Err(HeadError::TransferEncoding);
                 }
-            }
-            12 | 21 | 23 | 24 => {
-                self.reserved = self.reserved.and(Reserved::named(name.as_bytes()));
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Fields that only sidecars write, and taking them out of a head.
+//! Fields that the proxy takes out of heads, and how.
 //!
 //! A parsed head says which of them it carries; [`edit`] removes those that its sender may not set, or that the receiver should not
 //! see, and puts the proxy's own in their place. Everything else keeps its bytes and its order.
@@ -9,13 +9,13 @@ use contract::headers;
 
 use super::Span;
 
-/// A set of the fields that only sidecars write.
+/// A set of the fields that may be taken out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reserved(u8);
+pub(crate) struct FieldSet(u8);
 
-// === impl Reserved ===
+// === impl FieldSet ===
 
-impl Reserved {
+impl FieldSet {
     /// `x-forwarded-client-cert`: whom the sidecar has verified.
     pub(crate) const CLIENT_CERT: Self = Self(1);
     /// `x-envoy-peer-metadata`: the sender's workload.
@@ -24,16 +24,23 @@ impl Reserved {
     pub(crate) const PEER_METADATA_ID: Self = Self(1 << 2);
     /// `x-mesh-error`: why a sidecar answered itself.
     pub(crate) const REASON: Self = Self(1 << 3);
+    /// `connection`, `keep-alive` and `proxy-connection`: how long a connection lives, which each hop decides by itself.
+    pub(crate) const CONNECTION: Self = Self(1 << 4);
     /// What sidecars tell each other about their workloads.
     pub(crate) const PEER: Self = Self::PEER_METADATA.and(Self::PEER_METADATA_ID);
-    /// All of them.
-    pub(crate) const ALL: Self = Self::PEER.and(Self::CLIENT_CERT).and(Self::REASON);
+    /// The fields that only sidecars write.
+    pub(crate) const SIDECARS: Self = Self::PEER.and(Self::CLIENT_CERT).and(Self::REASON);
 
     /// The field with this name, in any case; nothing for every other name.
     pub(crate) fn named(name: &[u8]) -> Self {
         // The length tells them apart from each other and from most names.
         let (field, known) = match name.len() {
+            10 if name.starts_with(b"k") || name.starts_with(b"K") => {
+                ("keep-alive", Self::CONNECTION)
+            }
+            10 => ("connection", Self::CONNECTION),
             12 => (headers::MESH_ERROR, Self::REASON),
+            16 => ("proxy-connection", Self::CONNECTION),
             21 => (headers::PEER_METADATA, Self::PEER_METADATA),
             23 => (headers::FORWARDED_CLIENT_CERT, Self::CLIENT_CERT),
             24 => (headers::PEER_METADATA_ID, Self::PEER_METADATA_ID),
@@ -56,6 +63,11 @@ impl Reserved {
         Self(self.0 & other.0)
     }
 
+    /// This set less the other.
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether the set has nothing.
     pub(crate) const fn is_empty(self) -> bool {
         self.0 == 0
@@ -70,8 +82,8 @@ impl Reserved {
 pub(crate) fn edit(
     buffer: &mut Vec<u8>,
     head: Range<usize>,
-    removed: Reserved,
-    added: &[u8],
+    removed: FieldSet,
+    added: &[&[u8]],
     places: &mut [&mut Span],
 ) -> usize {
     let mut end = head.end;
@@ -80,24 +92,22 @@ pub(crate) fn edit(
         buffer.drain(end..head.end);
     }
     // In front of the empty line.
-    let at = end.saturating_sub(2);
-    if !added.is_empty() && at > head.start {
-        let tail = buffer.len() - at;
-        buffer.extend_from_slice(added);
-        if let Some(moved) = buffer.get_mut(at..) {
-            moved.rotate_right(added.len().min(moved.len()));
-        }
-        debug_assert_eq!(buffer.len(), at + added.len() + tail);
-        end += added.len();
+    let (at, old_len) = (end.saturating_sub(2), buffer.len());
+    for lines in added {
+        buffer.extend_from_slice(lines);
     }
-    end
+    let n_added = buffer.len() - old_len;
+    if let Some(moved) = buffer.get_mut(at..).filter(|_| n_added > 0) {
+        moved.rotate_right(n_added);
+    }
+    end + n_added
 }
 
 /// Moves the lines that stay together; gives where they end.
 fn compact(
     buffer: &mut [u8],
     head: &Range<usize>,
-    removed: Reserved,
+    removed: FieldSet,
     places: &mut [&mut Span],
 ) -> usize {
     let (mut read, mut write) = (head.start, head.start);
@@ -107,7 +117,7 @@ fn compact(
         let line = rest.get(..len).unwrap_or_default();
         let name = memchr::memchr(b':', line).and_then(|colon| line.get(..colon));
         // A request line may hold a colon, but no reserved name ends there.
-        let goes = name.is_some_and(|name| !Reserved::named(name).among(removed).is_empty());
+        let goes = name.is_some_and(|name| !FieldSet::named(name).among(removed).is_empty());
         let old = read - head.start..read - head.start + len;
         for place in places
             .iter_mut()
@@ -134,10 +144,10 @@ mod tests {
 
     use super::*;
 
-    fn edited(text: &str, removed: Reserved, added: &str) -> String {
+    fn edited(text: &str, removed: FieldSet, added: &str) -> String {
         let mut buffer = text.as_bytes().to_vec();
         let len = text.find("\r\n\r\n").map_or(text.len(), |at| at + 4);
-        edit(&mut buffer, 0..len, removed, added.as_bytes(), &mut []);
+        edit(&mut buffer, 0..len, removed, &[added.as_bytes()], &mut []);
         String::from_utf8(buffer).unwrap()
     }
 
@@ -145,26 +155,35 @@ mod tests {
     fn reserved_fields_go_in_any_case_and_number() {
         let head = "GET / HTTP/1.1\r\nHost: h\r\nX-Mesh-Error: a\r\nA: x-mesh-error: b\r\nx-mesh-error:\r\nx-mesh-errors: c\r\n\r\nbody";
         let expect = "GET / HTTP/1.1\r\nHost: h\r\nA: x-mesh-error: b\r\nx-mesh-errors: c\r\nx-new: 1\r\n\r\nbody";
-        assert_eq!(edited(head, Reserved::REASON, "x-new: 1\r\n"), expect);
-        let untouched = edited(head, Reserved::PEER, "");
+        assert_eq!(edited(head, FieldSet::REASON, "x-new: 1\r\n"), expect);
+        let untouched = edited(head, FieldSet::PEER, "");
         assert_eq!(untouched, head, "another field was asked for");
     }
 
     #[test]
     fn every_reserved_field_is_known_by_its_name() {
-        let mut all = Reserved::default();
+        let mut all = FieldSet::default();
         for name in [
             headers::MESH_ERROR,
             headers::PEER_METADATA,
             headers::PEER_METADATA_ID,
             headers::FORWARDED_CLIENT_CERT,
         ] {
-            let one = Reserved::named(name.to_ascii_uppercase().as_bytes());
+            let one = FieldSet::named(name.to_ascii_uppercase().as_bytes());
             assert!(!one.is_empty() && one.among(all).is_empty(), "{name}");
             all = all.and(one);
         }
-        assert_eq!(all, Reserved::ALL);
-        assert!(Reserved::named(b"x-mesh-errar").is_empty());
+        assert_eq!(all, FieldSet::SIDECARS);
+        for name in ["Connection", "keep-alive", "Keep-Alive", "Proxy-Connection"] {
+            assert_eq!(
+                FieldSet::named(name.as_bytes()),
+                FieldSet::CONNECTION,
+                "{name}"
+            );
+        }
+        for name in ["x-mesh-errar", "keep-alife", "x-requests", "host"] {
+            assert!(FieldSet::named(name.as_bytes()).is_empty(), "{name}");
+        }
     }
 
     #[test]
@@ -178,8 +197,8 @@ mod tests {
         let end = edit(
             &mut buffer,
             0..head.len(),
-            Reserved::ALL,
-            b"n: 1\r\n",
+            FieldSet::SIDECARS,
+            &[b"n: ", b"1\r\n"],
             places,
         );
         assert_eq!(end, buffer.len());
@@ -207,7 +226,7 @@ mod tests {
             expect.extend_from_slice(b"via: me\r\n\r\n");
             let new_len = expect.len();
             expect.extend_from_slice(body.as_bytes());
-            let end = edit(&mut buffer, before.len()..len, Reserved::ALL, b"via: me\r\n", &mut []);
+            let end = edit(&mut buffer, before.len()..len, FieldSet::SIDECARS, &[b"via: me\r\n"], &mut []);
             prop_assert_eq!(end, new_len);
             prop_assert_eq!(buffer, expect);
         }
