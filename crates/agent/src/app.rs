@@ -23,6 +23,7 @@ use runtime::{
     readiness::Readiness,
     task::{Failure, Group},
 };
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::{
@@ -118,10 +119,11 @@ pub fn run(config: Config) -> Result<(), AppError> {
         .build()
         .map_err(AppError::Runtime)?;
     raise_descriptor_limit();
-    let log_file = match &config.access_log {
-        Some(log) => Some(runtime.block_on(LogFile::open(&log.file))?),
-        None => None,
+    let path = match &config.access_log {
+        Some(log) => &log.file,
+        None => Path::new(log_file::STDOUT),
     };
+    let log_file = runtime.block_on(LogFile::open(path))?;
     let readiness = Readiness::new();
     let starting = readiness.register("listeners");
     let listeners = Listeners::bind(&config)?;
@@ -137,7 +139,7 @@ pub fn run(config: Config) -> Result<(), AppError> {
             group: Group::new(),
             data_plane,
         };
-        running.write_access_log(log_file);
+        running.write_access_log(log_file)?;
         running.serve(config, listeners, readiness, ending.clone());
         drop(starting);
         running.live(&lifecycle, &ending, drain).await
@@ -204,11 +206,23 @@ fn bind_dns() -> Result<dns::Proxy, AppError> {
 // === impl Running ===
 
 impl Running {
-    fn write_access_log(&mut self, file: Option<LogFile>) {
-        if let (Some(file), Some(lines)) = (file, self.data_plane.access_log()) {
+    fn write_access_log(&mut self, file: LogFile) -> Result<(), AppError> {
+        if let Some(lines) = self.data_plane.access_log() {
             self.group
                 .spawn_essential("access log writer", lines.copy_to(file));
         }
+        let control = self.data_plane.access_log_control();
+        let mut asked = signal(SignalKind::user_defined1()).map_err(AppError::Signals)?;
+        let token = self.group.token().clone();
+        self.group.spawn("access log reopener", async move {
+            let reopen = async {
+                while asked.recv().await.is_some() {
+                    control.reopen();
+                }
+            };
+            token.run_until_cancelled(reopen).await;
+        });
+        Ok(())
     }
 
     fn serve(&self, config: Config, listeners: Listeners, readiness: Readiness, ending: Ending) {

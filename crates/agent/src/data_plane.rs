@@ -41,7 +41,9 @@ use std::{
 
 use tokio::sync::{oneshot, watch};
 
-pub use access_log::{Format, Reader as AccessLogReader};
+pub use access_log::{
+    Control as AccessLogControl, Format, Output as AccessLogOutput, Reader as AccessLogReader,
+};
 pub use config::{Config, Limits, OutboundPolicy};
 pub use error::StartError;
 pub use net::original_destination::Capture;
@@ -80,6 +82,7 @@ pub struct DataPlane {
     workload: Arc<Workload>,
     addresses: Addresses,
     access_log: Option<AccessLogReader>,
+    access_log_control: AccessLogControl,
 }
 
 /// A worker, seen from outside.
@@ -109,13 +112,7 @@ pub fn start(config: Config) -> Result<DataPlane, StartError> {
         .into_iter()
         .chain(config.reserved_ports.iter().copied())
         .collect();
-    let (logs, access_log) = match config.access_log {
-        Some(format) => {
-            let (logs, reader) = access_log::channel(format, config.workers.get());
-            (logs, Some(reader))
-        }
-        None => (Vec::new(), None),
-    };
+    let (logs, access_log) = access_log::channel(config.access_log, config.workers.get());
     let shared: Arc<[Arc<Shared>]> = listeners.iter().map(|_| Arc::default()).collect();
     let snapshot = Arc::new(Snapshot {
         outbound_policy: config.outbound_policy,
@@ -127,17 +124,18 @@ pub fn start(config: Config) -> Result<DataPlane, StartError> {
         shared: Arc::clone(&shared),
         workload: Arc::new(config.workload.clone()),
         addresses,
-        access_log,
+        access_log_control: access_log.control(),
+        access_log: Some(access_log),
     };
-    let mut logs = logs.into_iter();
-    for (index, (listeners, shared)) in listeners.into_iter().zip(shared.iter()).enumerate() {
+    let of_workers = listeners.into_iter().zip(shared.iter()).zip(logs);
+    for (index, ((listeners, shared), log)) in of_workers.enumerate() {
         let (begun, has_begun) = mpsc::sync_channel(1);
         let (ended, has_ended) = oneshot::channel();
         let parts = Parts {
             config: Arc::clone(&config),
             snapshot: Arc::clone(&snapshot),
             shared: Arc::clone(shared),
-            log: logs.next(),
+            log,
             listeners,
             guarded: Arc::clone(&guarded),
             orders: data_plane.orders.subscribe(),
@@ -210,7 +208,13 @@ impl DataPlane {
         Collector::new(PartyNames::from(&*self.workload), Arc::clone(&self.shared))
     }
 
-    /// The access log, to be written by another thread; `None` if there is none or it was taken already.
+    /// Switches the access log.
+    #[must_use]
+    pub fn access_log_control(&self) -> AccessLogControl {
+        self.access_log_control.clone()
+    }
+
+    /// The access log, to be written by another thread; `None` if it was taken already.
     pub fn access_log(&mut self) -> Option<AccessLogReader> {
         self.access_log.take()
     }

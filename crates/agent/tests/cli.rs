@@ -158,6 +158,25 @@ fn an_access_log_that_cannot_be_written_is_told_at_start() {
 }
 
 #[test]
+fn sigusr1_opens_the_access_log_anew_and_harms_nothing_without_one() {
+    let folder = Folder::new("access-log");
+    let path = folder.0.join("log");
+    let agent = Agent::start(&[&format!("--access-log-file={}", path.display())]);
+    fs::rename(&path, folder.0.join("log.1")).unwrap();
+    agent.process.signal(Signal::SIGUSR1).unwrap();
+    assert!(eventually(LIMIT, || path.exists()), "{}", agent.log());
+    let agent = Agent::start(&[]);
+    agent.process.signal(Signal::SIGUSR1).unwrap();
+    assert!(
+        eventually(LIMIT, || agent.log().contains("access log opened anew")),
+        "{}",
+        agent.log()
+    );
+    let answer = get(agent.readiness, "/healthz/ready", LIMIT).unwrap();
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
 fn it_becomes_ready_with_no_file_and_no_variable_at_all() {
     let agent = Agent::start(&[]);
     for port in [agent.readiness, agent.status] {

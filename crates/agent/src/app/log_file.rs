@@ -2,26 +2,35 @@
 //!
 //! `app` opens it at start, so that a wrong path is told at once, and lets the data plane's reader write to it on the housekeeping
 //! thread. An error while writing costs the lines at hand and is logged once; the next lines are tried again, because a full disk or a
-//! stuck pipe may come back.
+//! stuck pipe may come back. A file that was moved away is left for a new one when SIGUSR1 asks for it, as by Envoy.
 
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
+use runtime::error::chain;
 use tokio::{
     fs::OpenOptions,
     io::{AsyncWrite, stderr, stdout},
 };
 use tracing::{info, warn};
 
+use crate::data_plane::AccessLogOutput;
+
 /// An open access log. Writing to it never fails.
 pub struct LogFile {
-    output: Pin<Box<dyn AsyncWrite + Send>>,
+    path: PathBuf,
+    output: Writer,
     is_failing: bool,
 }
+
+type Writer = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// Where lines go if no file is given and the log is switched on while the proxy runs.
+pub const STDOUT: &str = "/dev/stdout";
 
 /// Why the access log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,28 +56,11 @@ impl LogFile {
     /// # Errors
     /// [`OpenError`] with what the kernel said.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        if path == Path::new("/dev/stdout") {
-            return Ok(Self::new(stdout()));
-        }
-        if path == Path::new("/dev/stderr") {
-            return Ok(Self::new(stderr()));
-        }
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .await;
-        file.map(Self::new).map_err(|source| OpenError {
-            path: path.display().to_string(),
-            source,
-        })
-    }
-
-    fn new(output: impl AsyncWrite + Send + 'static) -> Self {
-        Self {
-            output: Box::pin(output),
+        Ok(Self {
+            output: open(path).await?,
+            path: path.to_owned(),
             is_failing: false,
-        }
+        })
     }
 
     fn note<T>(&mut self, result: &io::Result<T>) {
@@ -84,6 +76,42 @@ impl LogFile {
             }
             Ok(_) => {}
         }
+    }
+}
+
+impl AccessLogOutput for LogFile {
+    async fn reopen(&mut self) {
+        match open(&self.path).await {
+            Ok(output) => {
+                self.output = output;
+                info!(file = %self.path.display(), "access log opened anew");
+            }
+            // Lines in the old file are better than none.
+            Err(error) => {
+                warn!(error = %chain(&error), "access log goes on in the file that was open");
+            }
+        }
+    }
+}
+
+async fn open(path: &Path) -> Result<Writer, OpenError> {
+    if path == Path::new(STDOUT) {
+        return Ok(Box::pin(stdout()));
+    }
+    if path == Path::new("/dev/stderr") {
+        return Ok(Box::pin(stderr()));
+    }
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .await;
+    match file {
+        Ok(file) => Ok(Box::pin(file)),
+        Err(source) => Err(OpenError {
+            path: path.display().to_string(),
+            source,
+        }),
     }
 }
 
@@ -125,6 +153,28 @@ mod tests {
             log.write_all(b"line\n").await.unwrap();
             log.flush().await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_moved_away_is_left_for_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("log"), folder.path().join("log.1"));
+        let mut log = LogFile::open(&path).await.unwrap();
+        let write = async |log: &mut LogFile, line: &[u8]| {
+            log.write_all(line).await.unwrap();
+            log.flush().await.unwrap();
+        };
+        write(&mut log, b"one\n").await;
+        std::fs::rename(&path, &old).unwrap();
+        write(&mut log, b"two\n").await;
+        log.reopen().await;
+        write(&mut log, b"three\n").await;
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), "one\ntwo\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+        // Nowhere to go: the old file is better than nothing.
+        folder.close().unwrap();
+        log.reopen().await;
+        write(&mut log, b"four\n").await;
     }
 
     #[tokio::test]

@@ -2,13 +2,16 @@
 //!
 //! A worker formats lines into a batch of its own; now and then the batch goes to the [`Reader`], which writes it on another thread,
 //! and comes back empty. A log that is written too slowly therefore delays nobody: what no longer fits is dropped and counted.
+//! [`Control`] switches the log while it runs: whole lines are written in one format or the other, and none that was written is lost.
 
+mod control;
 mod format;
 
 use std::{
     cell::{Cell, RefCell},
     io,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,7 +20,10 @@ use tokio::{
     sync::{Notify, mpsc},
 };
 
+pub use control::Control;
 pub(crate) use format::{Cluster, Http, Line};
+
+use control::Switch;
 
 /// How the lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +46,7 @@ const DELAY: Duration = Duration::from_millis(50);
 /// Where a worker writes its lines.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
-    format: Format,
+    switch: Arc<Switch>,
     worker: usize,
     batch: RefCell<Vec<u8>>,
     to_reader: mpsc::Sender<Batch>,
@@ -56,12 +62,19 @@ pub struct Reader {
     batches: mpsc::Receiver<Batch>,
     /// By worker.
     empties: Vec<mpsc::Sender<Vec<u8>>>,
+    switch: Arc<Switch>,
+}
+
+/// Where the lines go.
+pub trait Output: AsyncWrite + Unpin {
+    /// Opens the file anew, as whoever has moved it away asks for. Called between lines, when all of them were flushed.
+    fn reopen(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// A worker's end before it is on its thread.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    format: Format,
+    switch: Arc<Switch>,
     worker: usize,
     to_reader: mpsc::Sender<Batch>,
     from_reader: mpsc::Receiver<Vec<u8>>,
@@ -74,15 +87,16 @@ struct Batch {
     lines: Vec<u8>,
 }
 
-/// The ends of a log, one for each of `n_workers` and one for whoever writes it.
-pub(crate) fn channel(format: Format, n_workers: usize) -> (Vec<Sender>, Reader) {
+/// The ends of a log, one for each of `n_workers` and one for whoever writes it. It is off where there is no format.
+pub(crate) fn channel(format: Option<Format>, n_workers: usize) -> (Vec<Sender>, Reader) {
     let (to_reader, batches) = mpsc::channel(MAX_WAITING);
+    let switch = Arc::new(Switch::new(format));
     let (senders, empties) = (0..n_workers)
         .map(|worker| {
             let (empties, from_reader) = mpsc::channel(MAX_WAITING + 1);
             let to_reader = to_reader.clone();
             let sender = Sender {
-                format,
+                switch: Arc::clone(&switch),
                 worker,
                 to_reader,
                 from_reader,
@@ -90,7 +104,12 @@ pub(crate) fn channel(format: Format, n_workers: usize) -> (Vec<Sender>, Reader)
             (sender, empties)
         })
         .unzip();
-    (senders, Reader { batches, empties })
+    let reader = Reader {
+        batches,
+        empties,
+        switch,
+    };
+    (senders, reader)
 }
 
 // === impl AccessLog ===
@@ -99,7 +118,7 @@ impl AccessLog {
     /// Puts the end to use on the current thread.
     pub(crate) fn new(sender: Sender) -> Rc<Self> {
         Rc::new(Self {
-            format: sender.format,
+            switch: sender.switch,
             worker: sender.worker,
             batch: RefCell::default(),
             to_reader: sender.to_reader,
@@ -109,8 +128,16 @@ impl AccessLog {
         })
     }
 
-    /// Adds a line. False says that it was dropped.
+    /// Whether lines are written at the moment.
+    pub(crate) fn is_on(&self) -> bool {
+        self.switch.format().is_some()
+    }
+
+    /// Adds a line if the log is on. False says that it was dropped.
     pub(crate) fn write(&self, line: &Line<'_>) -> bool {
+        let Some(format) = self.switch.format() else {
+            return true;
+        };
         if self.batch.borrow().len() >= FULL_BATCH {
             self.flush();
         }
@@ -118,7 +145,7 @@ impl AccessLog {
         if batch.len() >= MAX_BATCH {
             return false;
         }
-        match self.format {
+        match format {
             Format::Text => format::text(line, &mut batch),
             Format::Json => format::json(line, &mut batch),
         }
@@ -161,14 +188,32 @@ impl AccessLog {
 // === impl Reader ===
 
 impl Reader {
+    /// The handle that switches this log.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.switch))
+    }
+
     /// Writes every line to `output`, flushing it each time there is nothing more at the moment, until the data plane has ended.
     ///
     /// Dropping the future in the middle can lose lines that were taken and not yet written.
     ///
     /// # Errors
     /// What the output says; the workers drop and count their lines from then on.
-    pub async fn copy_to(mut self, mut output: impl AsyncWrite + Unpin) -> io::Result<()> {
-        while let Some(Batch { worker, mut lines }) = self.batches.recv().await {
+    pub async fn copy_to(mut self, mut output: impl Output) -> io::Result<()> {
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = self.switch.reopen_wanted() => {
+                    output.flush().await?;
+                    output.reopen().await;
+                    continue;
+                }
+                batch = self.batches.recv() => batch,
+            };
+            let Some(Batch { worker, mut lines }) = batch else {
+                return output.flush().await;
+            };
             output.write_all(&lines).await?;
             if self.batches.is_empty() {
                 output.flush().await?;
@@ -179,7 +224,6 @@ impl Reader {
                 let _ = empties.try_send(lines);
             }
         }
-        output.flush().await
     }
 }
 

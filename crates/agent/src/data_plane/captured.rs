@@ -155,9 +155,11 @@ impl Connection {
 
     /// The upstream's name in the access log.
     pub(crate) fn cluster<'s>(&self, service: &'s Service) -> Cluster<'s> {
-        match self.role {
-            Role::Outbound => Cluster::Named(service.as_str()),
-            Role::Inbound | Role::Readiness => Cluster::Inbound(self.destination().port()),
+        let port = self.destination().port();
+        match (self.role, service) {
+            (Role::Outbound, Service::Known(names)) => Cluster::Outbound(port, &names.host),
+            (Role::Outbound, _) => Cluster::Named(service.as_str()),
+            (Role::Inbound | Role::Readiness, _) => Cluster::Inbound(port),
         }
     }
 

@@ -344,6 +344,8 @@ impl Drop for Record<'_> {
             status: 0,
             flags: self.flag.as_str(),
             details: self.details,
+            termination: None,
+            transport_failure: None,
             bytes_received: self.traffic.received(),
             bytes_sent: self.traffic.sent(),
             duration,
@@ -353,6 +355,7 @@ impl Drop for Record<'_> {
             cluster: connection.cluster(&self.service),
             downstream_local: connection.destination(),
             downstream_remote: connection.peer(),
+            server_name: None,
             route: None,
         });
     }

@@ -56,7 +56,7 @@ pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) log: Option<access_log::Sender>,
+    pub(crate) log: access_log::Sender,
     pub(crate) listeners: Vec<(Role, StdListener)>,
     /// Ports of the proxy, never to be dialled on anyone's behalf.
     pub(crate) guarded: Arc<[u16]>,
@@ -78,7 +78,7 @@ pub(crate) struct Worker {
     pub(crate) server_first: ServerFirst,
     connections: Rc<Connections>,
     snapshot: Arc<Snapshot>,
-    log: Option<Rc<AccessLog>>,
+    log: Rc<AccessLog>,
     guarded: Arc<[u16]>,
     phase: Cell<Phase>,
 }
@@ -142,9 +142,7 @@ pub(crate) fn run(parts: Parts) {
     // Ends the tasks that are left, each of which reports what it was doing.
     drop(runtime);
     worker.pool.clear();
-    if let Some(log) = &worker.log {
-        log.flush();
-    }
+    worker.log.flush();
     let _ = ended.send(cut);
 }
 
@@ -166,9 +164,8 @@ async fn live(
         };
     }
     spawn_local(sweep(Rc::clone(&worker)));
-    if let Some(log) = worker.log.clone() {
-        spawn_local(async move { log.keep_flushing().await });
-    }
+    let log = Rc::clone(&worker.log);
+    spawn_local(async move { log.keep_flushing().await });
     let _ = begun.send(Ok(()));
     loop {
         tokio::select! {
@@ -280,7 +277,7 @@ impl Worker {
         config: &Arc<Config>,
         snapshot: Arc<Snapshot>,
         shared: Arc<Shared>,
-        log: Option<access_log::Sender>,
+        log: access_log::Sender,
         guarded: Arc<[u16]>,
     ) -> Rc<Self> {
         let shortest = config
@@ -313,7 +310,7 @@ impl Worker {
             connections,
             config: Arc::clone(config),
             snapshot,
-            log: log.map(AccessLog::new),
+            log: AccessLog::new(log),
             guarded,
             phase: Cell::new(Phase::Running),
         })
@@ -329,12 +326,12 @@ impl Worker {
     }
 
     pub(crate) fn has_log(&self) -> bool {
-        self.log.is_some()
+        self.log.is_on()
     }
 
-    /// Writes a line to the access log, if there is one.
+    /// Writes a line to the access log, if it is on.
     pub(crate) fn log(&self, line: &Line<'_>) {
-        if self.log.as_ref().is_some_and(|log| !log.write(line)) {
+        if !self.log.write(line) {
             self.telemetry.count_dropped_line();
         }
     }

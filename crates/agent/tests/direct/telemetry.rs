@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use agent::data_plane::{AccessLogReader, Format};
+use agent::data_plane::{AccessLogOutput, AccessLogReader, Format};
 use tokio::io::AsyncWrite;
 
 use crate::harness::{Proxy, Server, eventually, pair, pair_with, warm};
@@ -47,6 +47,12 @@ impl AsyncWrite for Page {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+impl AccessLogOutput for Page {
+    async fn reopen(&mut self) {
+        self.0.lock().unwrap().extend_from_slice(b"opened anew\n");
     }
 }
 
@@ -120,6 +126,53 @@ fn the_direction_shows_in_the_log() {
             .unwrap()
             .starts_with("127.0.0.6:")
     );
+}
+
+#[test]
+fn the_log_is_switched_while_requests_go_on() {
+    let (mut proxy, server) = pair();
+    let page = write_to_page(proxy.plane.access_log().unwrap());
+    let control = proxy.plane.access_log_control();
+    assert_eq!(control.format(), None);
+    let mut client = proxy.outbound();
+    let mut upstream: Option<crate::harness::Wire> = None;
+    let mut exchange = |path: &str| {
+        let get = format!("GET {path} HTTP/1.1\r\nHost: shop\r\n\r\n");
+        client.send(&get);
+        let upstream = upstream.get_or_insert_with(|| server.accept());
+        upstream.expect(&get);
+        upstream.send("HTTP/1.1 204 No Content\r\n\r\n");
+        client.expect("HTTP/1.1 204 No Content\r\n\r\n");
+    };
+    let counted = |n: f64| {
+        eventually("it is counted", || {
+            (proxy.metric("istio_requests_total", &[]) - n).abs() < 0.1
+        });
+    };
+    // A request is reported after its answer has gone, so the switch waits for that.
+    for (index, format) in [
+        None,
+        Some(Format::Text),
+        Some(Format::Json),
+        None,
+        Some(Format::Text),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        control.set(format);
+        exchange(&format!("/{index}"));
+        counted(index as f64 + 1.0);
+    }
+    eventually("three lines are written", || page.lines().len() == 3);
+    control.reopen();
+    eventually("the file is opened anew", || page.lines().len() == 4);
+    let lines = page.lines();
+    assert!(lines[0].contains("\"GET /1 HTTP/1.1\""), "{lines:#?}");
+    let object: serde_json::Value = serde_json::from_str(&lines[1]).unwrap();
+    assert_eq!(object["path"], "/2");
+    assert!(lines[2].contains("\"GET /4 HTTP/1.1\""), "{lines:#?}");
+    assert_eq!(lines[3], "opened anew");
 }
 
 #[test]

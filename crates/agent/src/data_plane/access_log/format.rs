@@ -19,6 +19,10 @@ pub(crate) struct Line<'a> {
     pub(crate) flags: &'static str,
     /// Why the proxy answered as it did; `via_upstream` when it did not.
     pub(crate) details: Option<&'static str>,
+    /// Why the proxy ended the client's connection, one word.
+    pub(crate) termination: Option<&'static str>,
+    /// Why the connection to the upstream could not be secured, in words that may be the peer's.
+    pub(crate) transport_failure: Option<&'a str>,
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) duration: Duration,
@@ -30,6 +34,8 @@ pub(crate) struct Line<'a> {
     /// Where the client wanted to go.
     pub(crate) downstream_local: SocketAddr,
     pub(crate) downstream_remote: SocketAddr,
+    /// What the client's TLS has asked for (SNI).
+    pub(crate) server_name: Option<&'a str>,
     pub(crate) route: Option<&'static str>,
 }
 
@@ -52,6 +58,8 @@ pub(crate) enum Cluster<'a> {
     Named(&'a str),
     /// `inbound|8080||`.
     Inbound(u16),
+    /// `outbound|80||web.shop.svc.cluster.local`.
+    Outbound(u16, &'a str),
 }
 
 /// Longest value of a peer that is shown, in bytes before escaping.
@@ -70,16 +78,14 @@ pub(crate) fn text(line: &Line<'_>, out: &mut Vec<u8>) {
     value(out, http.protocol.as_bytes(), Escape::Text);
     out.extend_from_slice(b"\" ");
     number(out, u64::from(line.status));
-    out.push(b' ');
-    out.extend_from_slice(line.flags.as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(line.details.unwrap_or("-").as_bytes());
-    out.extend_from_slice(b" - \"-\" ");
-    number(out, line.bytes_received);
-    out.push(b' ');
-    number(out, line.bytes_sent);
-    out.push(b' ');
-    number(out, millis(line.duration));
+    word(out, Some(line.flags));
+    word(out, line.details);
+    word(out, line.termination);
+    quoted(out, line.transport_failure.unwrap_or_default().as_bytes());
+    for count in [line.bytes_received, line.bytes_sent, millis(line.duration)] {
+        out.push(b' ');
+        number(out, count);
+    }
     out.push(b' ');
     match line.upstream_time {
         Some(time) => number(out, millis(time)),
@@ -91,14 +97,12 @@ pub(crate) fn text(line: &Line<'_>, out: &mut Vec<u8>) {
         http.request_id,
         http.authority,
     ] {
-        out.extend_from_slice(b" \"");
-        value(out, field, Escape::Text);
-        out.push(b'"');
+        quoted(out, field);
     }
     out.extend_from_slice(b" \"");
     address(out, line.upstream_host);
     out.extend_from_slice(b"\" ");
-    cluster(out, line.cluster);
+    cluster(out, line.cluster, Escape::Text);
     for field in [
         line.upstream_local,
         Some(line.downstream_local),
@@ -107,13 +111,15 @@ pub(crate) fn text(line: &Line<'_>, out: &mut Vec<u8>) {
         out.push(b' ');
         address(out, field);
     }
-    out.extend_from_slice(b" - ");
-    out.extend_from_slice(line.route.unwrap_or("-").as_bytes());
+    out.push(b' ');
+    let server_name = line.server_name.unwrap_or_default();
+    value(out, server_name.as_bytes(), Escape::Text);
+    word(out, line.route);
     out.push(b'\n');
 }
 
 /// Adds the line as an object with Istio's default keys; what is absent is `null`.
-pub(crate) fn json(line: &Line<'_>, out: &mut Vec<u8>) {
+pub(crate) fn json<'a>(line: &Line<'a>, out: &mut Vec<u8>) {
     let http = line.http.unwrap_or_default();
     out.extend_from_slice(b"{\"start_time\":\"");
     timestamp(out, line.started);
@@ -129,8 +135,17 @@ pub(crate) fn json(line: &Line<'_>, out: &mut Vec<u8>) {
         "response_code_details",
         line.details.unwrap_or_default().as_bytes(),
     );
-    member(out, "connection_termination_details", b"");
-    member(out, "upstream_transport_failure_reason", b"");
+    let text = |text: Option<&'a str>| text.unwrap_or_default().as_bytes();
+    member(
+        out,
+        "connection_termination_details",
+        text(line.termination),
+    );
+    member(
+        out,
+        "upstream_transport_failure_reason",
+        text(line.transport_failure),
+    );
     key(out, "bytes_received");
     number(out, line.bytes_received);
     key(out, "bytes_sent");
@@ -149,7 +164,7 @@ pub(crate) fn json(line: &Line<'_>, out: &mut Vec<u8>) {
     address_member(out, "upstream_host", line.upstream_host);
     key(out, "upstream_cluster");
     out.push(b'"');
-    cluster(out, line.cluster);
+    cluster(out, line.cluster, Escape::Json);
     out.push(b'"');
     address_member(out, "upstream_local_address", line.upstream_local);
     address_member(out, "downstream_local_address", Some(line.downstream_local));
@@ -158,7 +173,7 @@ pub(crate) fn json(line: &Line<'_>, out: &mut Vec<u8>) {
         "downstream_remote_address",
         Some(line.downstream_remote),
     );
-    member(out, "requested_server_name", b"");
+    member(out, "requested_server_name", text(line.server_name));
     member(out, "route_name", line.route.unwrap_or_default().as_bytes());
     out.extend_from_slice(b"}\n");
 }
@@ -190,6 +205,19 @@ fn value(out: &mut Vec<u8>, value: &[u8], escape: Escape) {
     if shown.len() < value.len() {
         out.extend_from_slice(b"...");
     }
+}
+
+/// A peer's value in a field of its own of a text line.
+fn quoted(out: &mut Vec<u8>, content: &[u8]) {
+    out.extend_from_slice(b" \"");
+    value(out, content, Escape::Text);
+    out.push(b'"');
+}
+
+/// A word of ours in a field of its own of a text line.
+fn word(out: &mut Vec<u8>, word: Option<&str>) {
+    out.push(b' ');
+    out.extend_from_slice(word.unwrap_or("-").as_bytes());
 }
 
 fn hexadecimal(out: &mut Vec<u8>, prefix: &[u8], byte: u8) {
@@ -236,8 +264,14 @@ fn address(out: &mut Vec<u8>, address: Option<SocketAddr>) {
     }
 }
 
-fn cluster(out: &mut Vec<u8>, cluster: Cluster<'_>) {
+fn cluster(out: &mut Vec<u8>, cluster: Cluster<'_>, escape: Escape) {
     match cluster {
+        Cluster::Outbound(port, host) => {
+            out.extend_from_slice(b"outbound|");
+            number(out, u64::from(port));
+            out.extend_from_slice(b"||");
+            value(out, host.as_bytes(), escape);
+        }
         Cluster::Named(name) => out.extend_from_slice(name.as_bytes()),
         Cluster::Inbound(port) => {
             out.extend_from_slice(b"inbound|");

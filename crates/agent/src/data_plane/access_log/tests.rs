@@ -1,4 +1,8 @@
-use std::time::SystemTime;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::SystemTime,
+};
 
 use super::*;
 
@@ -9,6 +13,8 @@ fn line() -> Line<'static> {
         status: 0,
         flags: "-",
         details: None,
+        termination: None,
+        transport_failure: None,
         bytes_received: 0,
         bytes_sent: 0,
         duration: Duration::ZERO,
@@ -18,12 +24,13 @@ fn line() -> Line<'static> {
         cluster: Cluster::Inbound(80),
         downstream_local: ([10, 0, 0, 2], 80).into(),
         downstream_remote: ([10, 0, 0, 1], 50_000).into(),
+        server_name: None,
         route: None,
     }
 }
 
 fn log() -> (Rc<AccessLog>, Reader) {
-    let (senders, reader) = channel(Format::Text, 1);
+    let (senders, reader) = channel(Some(Format::Text), 1);
     (AccessLog::new(senders.into_iter().next().unwrap()), reader)
 }
 
@@ -49,7 +56,7 @@ async fn lines_are_written_and_their_memory_is_used_again() {
     let (log, reader) = log();
     log.write(&line());
     log.flush();
-    let mut output = Vec::new();
+    let mut output = Memory::default();
     let mut copy = Box::pin(reader.copy_to(&mut output));
     assert!(is_pending(copy.as_mut()).await);
     log.write(&line());
@@ -60,10 +67,71 @@ async fn lines_are_written_and_their_memory_is_used_again() {
     );
     drop(log);
     copy.await.unwrap();
-    assert_eq!(output.iter().filter(|byte| **byte == b'\n').count(), 2);
+    assert_eq!(output.0.iter().filter(|byte| **byte == b'\n').count(), 2);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_switch_loses_no_line_and_cuts_none() {
+    let (log, reader) = log();
+    let control = reader.control();
+    let mut expect = 0;
+    for (index, format) in [Some(Format::Text), None, Some(Format::Json)]
+        .into_iter()
+        .cycle()
+        .take(600)
+        .enumerate()
+    {
+        control.set(format);
+        assert!(log.write(&line()), "line {index} is dropped");
+        expect += usize::from(format.is_some());
+    }
+    log.flush();
+    control.reopen();
+    drop(log);
+    let mut output = Memory::default();
+    reader.copy_to(&mut output).await.unwrap();
+    let written = String::from_utf8(output.0).unwrap();
+    let (opened, lines): (Vec<_>, Vec<_>) = written.lines().partition(|line| *line == "opened");
+    assert_eq!((opened.len(), lines.len()), (1, expect));
+    for line in lines {
+        let is_json = serde_json::from_str::<serde_json::Value>(line).is_ok();
+        assert!(
+            is_json || line.starts_with('[') && line.ends_with(" - -"),
+            "{line}"
+        );
+    }
+}
+
+/// Keeps what is written.
+#[derive(Default)]
+struct Memory(Vec<u8>);
+
+impl AsyncWrite for &mut Memory {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Output for &mut Memory {
+    async fn reopen(&mut self) {
+        self.0.extend_from_slice(b"opened\n");
+    }
 }
 
 /// Polls once.
-async fn is_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
-    std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+async fn is_pending<F: Future>(mut future: Pin<&mut F>) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }

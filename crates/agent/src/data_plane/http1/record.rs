@@ -204,6 +204,8 @@ impl<'a> Record<'a> {
             status: self.status,
             flags: self.flag.as_str(),
             details: Some(self.details),
+            termination: None,
+            transport_failure: None,
             bytes_received,
             bytes_sent,
             duration,
@@ -215,6 +217,7 @@ impl<'a> Record<'a> {
             cluster: self.connection.cluster(&self.service),
             downstream_local: self.connection.destination(),
             downstream_remote: self.connection.peer(),
+            server_name: None,
             route: Some(self.connection.route_name(&self.service)),
         }
     }

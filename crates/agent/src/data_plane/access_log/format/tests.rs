@@ -9,6 +9,8 @@ fn line(http: Option<Http<'_>>) -> Line<'_> {
         status: if http.is_some() { 200 } else { 0 },
         flags: "-",
         details: http.map(|_| "via_upstream"),
+        termination: None,
+        transport_failure: None,
         bytes_received: 3,
         bytes_sent: 12,
         duration: Duration::from_micros(7_900),
@@ -18,6 +20,7 @@ fn line(http: Option<Http<'_>>) -> Line<'_> {
         cluster: Cluster::Named("PassthroughCluster"),
         downstream_local: ([10, 0, 0, 2], 80).into(),
         downstream_remote: ([10, 0, 0, 1], 50_000).into(),
+        server_name: None,
         route: http.map(|_| "allow_any"),
     }
 }
@@ -75,6 +78,39 @@ fn an_object_has_istios_keys() {
             "downstream_remote_address": "10.0.0.1:50000", "requested_server_name": null, "route_name": "allow_any",
         })
     );
+}
+
+#[test]
+fn what_tls_has_to_say_is_in_both_formats() {
+    let line = Line {
+        cluster: Cluster::Outbound(80, "web.shop.svc.cluster.local"),
+        termination: Some("connect_failed"),
+        transport_failure: Some("certificate \"x\" has expired"),
+        server_name: Some("outbound_.80_._.web.shop\n"),
+        ..line(Some(REQUEST))
+    };
+    assert_eq!(
+        written(&line, text),
+        "[2026-11-21T05:06:07.089Z] \"GET /path?q HTTP/1.1\" 200 - via_upstream connect_failed \
+         \"certificate \\\"x\\\" has expired\" 3 12 7 6 \"-\" \"wget\" \"7\" \"shop\" \"10.0.0.2:80\" \
+         outbound|80||web.shop.svc.cluster.local 10.0.0.1:40000 10.0.0.2:80 10.0.0.1:50000 \
+         outbound_.80_._.web.shop\\x0a allow_any\n"
+    );
+    let object: serde_json::Value = serde_json::from_str(&written(&line, json)).unwrap();
+    for (name, expect) in [
+        (
+            "upstream_cluster",
+            "outbound|80||web.shop.svc.cluster.local",
+        ),
+        ("connection_termination_details", "connect_failed"),
+        (
+            "upstream_transport_failure_reason",
+            "certificate \"x\" has expired",
+        ),
+        ("requested_server_name", "outbound_.80_._.web.shop\n"),
+    ] {
+        assert_eq!(object[name], expect, "{name}");
+    }
 }
 
 #[test]
