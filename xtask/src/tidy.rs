@@ -15,7 +15,7 @@ use super::project;
 
 /// Which of our crates each crate may depend on, tests aside. An edge that is not here is an architectural change.
 const ALLOWED: [(&str, &[&str]); 12] = [
-    ("agent", &["contract", "runtime"]),
+    ("agent", &["contract", "identity", "runtime"]),
     ("cluster", &[]),
     ("contract", &[]),
     ("e2e", &["contract"]),

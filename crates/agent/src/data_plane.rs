@@ -21,7 +21,7 @@ mod edits;
 mod error;
 mod http1;
 mod inbound;
-pub(crate) mod net;
+pub mod net;
 mod outbound;
 mod pool;
 mod readiness;

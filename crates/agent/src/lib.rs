@@ -24,5 +24,6 @@ pub mod peer;
 pub mod pod_info;
 pub mod request;
 pub mod status;
+pub mod tls;
 pub mod wait;
 pub mod workload;

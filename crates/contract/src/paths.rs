@@ -10,6 +10,12 @@ pub const POD_LABELS: &str = "/etc/istio/pod/labels";
 pub const POD_ANNOTATIONS: &str = "/etc/istio/pod/annotations";
 /// Certificates from a Secret, as files.
 pub const CERTS_DIR: &str = "/etc/certs";
+/// The workload's chain in that folder, its own certificate first.
+pub const CERT_CHAIN_FILE: &str = "cert-chain.pem";
+/// The private key in that folder.
+pub const KEY_FILE: &str = "key.pem";
+/// The roots to trust in that folder.
+pub const ROOT_CERT_FILE: &str = "root-cert.pem";
 /// The projected service account token for the certificate authority.
 pub const TOKEN: &str = "/var/run/secrets/tokens/istio-token";
 /// The mesh's root certificate.

@@ -8,12 +8,14 @@
 //! Authority ─ issue_server ─► ServerPair ─ chain ──────────┐
 //!     │ generate, from_pem, renew                          ▼
 //!     └─ certificate ─► TrustBundle ─────────────► verify::server(chain, roots, name, now)
+//!                            └───────────────────► verify::peer(chain, roots, end, expected, now) ─► SpiffeId
 //! ```
 
 pub mod authority;
 pub mod bundle;
 mod certificate;
 pub mod server;
+pub mod spiffe;
 pub mod validity;
 pub mod verify;
 
@@ -22,5 +24,6 @@ pub use bundle::{BundleError, TrustBundle};
 pub use certificate::{CertificateError, MAX_PEM_BYTES};
 pub use rustls::pki_types::DnsName;
 pub use server::{PairError, ServerPair};
+pub use spiffe::{SpiffeId, TrustDomain};
 pub use validity::{Untimely, Validity};
 pub use verify::VerifyError;

@@ -1,4 +1,4 @@
-//! Network namespaces as pods, test servers, golden files and the table of injection cases.
+//! Network namespaces as pods, test servers, certificates, golden files and the table of injection cases.
 //!
 //! Tests of every crate and `cargo xtask demo` stand on this crate; nothing that is shipped depends on it.
 //! Whatever it makes (namespaces, links, processes) goes away when the value that stands for it is dropped.
@@ -14,6 +14,7 @@ pub mod cases;
 pub mod golden;
 pub mod http;
 pub mod netns;
+pub mod pki;
 pub mod pod;
 pub mod process;
 pub mod reviews;

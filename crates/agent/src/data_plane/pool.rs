@@ -65,7 +65,7 @@ impl Pool {
     pub(crate) fn take(&self, key: &Key) -> Option<Upstream> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(key)?;
-        while let Some((upstream, since)) = list.pop() {
+        while let Some((mut upstream, since)) = list.pop() {
             self.n_idle.set(self.n_idle.get() - 1);
             if since.elapsed() < self.limits.age && !upstream.stream.is_stale() {
                 return Some(upstream);
@@ -89,7 +89,7 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Instant) {
         let mut kept = 0;
         self.idle.borrow_mut().retain(|_, list| {
-            list.retain(|(upstream, since)| {
+            list.retain_mut(|(upstream, since)| {
                 now.saturating_duration_since(*since) < self.limits.age
                     && !upstream.stream.is_stale()
             });

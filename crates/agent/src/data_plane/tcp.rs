@@ -140,15 +140,14 @@ impl<'a> Flow<'a> {
             self.written = 0;
             self.buffer.clear();
             match self.state {
-                State::Open => {
-                    if from.poll_readable(cx).is_pending() {
+                State::Open => match self.read(cx, from) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Sender)),
+                    Poll::Pending => {
                         self.give_back();
                         return Poll::Pending;
                     }
-                    if ready!(self.read(cx, from)).is_err() {
-                        return Poll::Ready(Err(Broken::Sender));
-                    }
-                }
+                },
                 State::Ended => {
                     self.give_back();
                     if ready!(to.poll_shutdown(cx)).is_err() {
@@ -162,6 +161,7 @@ impl<'a> Flow<'a> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, from: &mut Stream) -> Poll<io::Result<()>> {
+        ready!(from.poll_readable(cx))?;
         if self.buffer.capacity() == 0 {
             self.buffer = self.buffers.take(self.size);
         }
@@ -169,7 +169,7 @@ impl<'a> Flow<'a> {
         if n == 0 {
             self.state = State::Ended;
         }
-        self.size = Size::next(n == self.buffer.capacity());
+        self.size = Size::next(n, self.buffer.capacity());
         Poll::Ready(Ok(()))
     }
 

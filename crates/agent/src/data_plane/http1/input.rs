@@ -3,7 +3,10 @@
 //! [`serve`](super::serve) waits here for the next head and puts back what was pipelined behind a request.
 //! A connection without a byte of a request holds no buffer, and every wait has a deadline that a trickle does not put off.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    io,
+    task::{Context, Poll, ready},
+};
 
 use super::scan::{Scanner, blank_lines};
 use crate::data_plane::{
@@ -92,9 +95,9 @@ impl Input {
                     Next::Refused(Failure::HeadTimeout)
                 });
             }
-            match downstream.poll_readable(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Next::End),
+            match self.poll_read(cx, connection, downstream) {
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(Next::End),
                 Poll::Pending => {
                     if self.buffer.is_empty() {
                         let buffer = std::mem::take(&mut self.buffer);
@@ -103,12 +106,18 @@ impl Input {
                     return Poll::Pending;
                 }
             }
-            self.make_room(connection);
-            match ready!(downstream.poll_read(cx, &mut self.buffer)) {
-                Ok(0) | Err(_) => return Poll::Ready(Next::End),
-                Ok(_) => {}
-            }
         }
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &Connection,
+        downstream: &mut Stream,
+    ) -> Poll<io::Result<usize>> {
+        ready!(downstream.poll_readable(cx))?;
+        self.make_room(connection);
+        downstream.poll_read(cx, &mut self.buffer)
     }
 
     fn find_head(&mut self, connection: &Connection) -> Option<Next> {

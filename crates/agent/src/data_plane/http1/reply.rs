@@ -74,8 +74,8 @@ pub(super) async fn linger(connection: &Connection, downstream: &mut Stream) {
     connection
         .slot()
         .expire_after(connection.worker().timeouts.linger);
+    let buffers = &connection.worker().buffers;
     let mut read = 0;
-    let mut buffer = Vec::new();
     poll_fn(|cx| {
         // Fails only where the connection is gone already, which the read below shows.
         let _ = downstream.poll_shutdown(cx);
@@ -83,25 +83,17 @@ pub(super) async fn linger(connection: &Connection, downstream: &mut Stream) {
             if read > MAX_LINGER || connection.slot().poll_expired(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if downstream.poll_readable(cx).is_pending() {
-                connection
-                    .worker()
-                    .buffers
-                    .give(std::mem::take(&mut buffer));
-                return Poll::Pending;
-            }
-            if buffer.capacity() == 0 {
-                buffer = connection.worker().buffers.take(Size::Small);
-            }
-            buffer.clear();
-            match ready!(downstream.poll_read(cx, &mut buffer)) {
+            ready!(downstream.poll_readable(cx)).ok();
+            let mut buffer = buffers.take(Size::Small);
+            let some = downstream.poll_read(cx, &mut buffer);
+            buffers.give(buffer);
+            match ready!(some) {
                 Ok(n) if n > 0 => read += n,
                 Ok(_) | Err(_) => return Poll::Ready(()),
             }
         }
     })
     .await;
-    connection.worker().buffers.give(buffer);
 }
 
 /// The reason phrase of a status that the proxy gives (RFC 9110 section 15).

@@ -45,9 +45,15 @@ impl Size {
         }
     }
 
-    /// The size for the next read of a flow whose last one filled, or did not fill, its buffer.
-    pub(crate) fn next(filled: bool) -> Self {
-        if filled { Self::Large } else { Self::Small }
+    /// The size for the next read of a flow whose last one gave `n` bytes where there was `room`.
+    ///
+    /// Records of TLS seldom fill a large buffer to its last byte, so what would fill a small one is bulk, too.
+    pub(crate) fn next(n: usize, room: usize) -> Self {
+        if n >= room.min(Self::Small.bytes()) {
+            Self::Large
+        } else {
+            Self::Small
+        }
     }
 }
 

@@ -278,10 +278,15 @@ impl Exchange<'_, '_> {
         (receiving.flushed, receiving.followed) = (0, 0);
         let room = receiving.buffer.capacity() - receiving.buffer.len();
         match self.upstream.stream.poll_read(cx, &mut receiving.buffer) {
-            Poll::Pending => Ok(Poll::Pending),
+            Poll::Pending => {
+                if receiving.is_empty() {
+                    buffers.give(receiving.take_buffer());
+                }
+                Ok(Poll::Pending)
+            }
             Poll::Ready(Ok(n)) if n > 0 => {
                 receiving.has_begun = true;
-                receiving.size = Size::next(n == room);
+                receiving.size = Size::next(n, room);
                 Ok(Poll::Ready(()))
             }
             Poll::Ready(Ok(_)) => Err(self.upstream_ended(true)),

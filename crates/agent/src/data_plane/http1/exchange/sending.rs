@@ -181,9 +181,13 @@ impl Exchange<'_, '_> {
         sending.buffer.clear();
         (sending.sent, sending.end) = (0, 0);
         match self.downstream.poll_read(cx, &mut sending.buffer) {
-            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Pending => {
+                let buffers = &self.connection.worker().buffers;
+                buffers.give(sending.take_buffer());
+                return Ok(Poll::Pending);
+            }
             Poll::Ready(Ok(n)) if n > 0 => {
-                sending.size = Size::next(n == sending.buffer.capacity())
+                sending.size = Size::next(n, sending.buffer.capacity());
             }
             Poll::Ready(_) => return Err(End::Aborted(Failure::ClientClosed)),
         }
