@@ -25,6 +25,7 @@ use super::{
     service::Service,
     settings::{AccessLog, Settings},
 };
+use crate::peer::names::Handle;
 use workloads::Workloads;
 
 /// What is at hand while a mesh is made.
@@ -189,6 +190,7 @@ impl Builder<'_> {
             namespace: self.texts.get(namespace),
             hostname: self.texts.get(&hostname),
             headless: service.addresses.is_empty(),
+            names: Handle::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{Workload, protocol::Protocol};
+use crate::peer::{Names, ServiceNames, names::Handle};
 
 /// A service of the mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Service {
     pub hostname: Arc<str>,
     /// Whether it has no virtual address, so that clients dial the pods.
     pub headless: bool,
+    /// Its names in telemetry.
+    pub(super) names: Handle<ServiceNames>,
 }
 
 /// One port of a service.
@@ -69,6 +72,16 @@ pub enum Transport {
     Plaintext,
     /// By Istio's mutual TLS, from sidecar to sidecar.
     IstioMtls,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// What telemetry calls it. Only the first call for a service takes the lock of `names`.
+    pub fn names(&self, names: &Names) -> &ServiceNames {
+        let make = || names.service(&self.hostname, &self.name, &self.namespace);
+        self.names.get_or_make(make)
+    }
 }
 
 // === impl ServicePort ===

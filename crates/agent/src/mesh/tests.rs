@@ -398,3 +398,24 @@ fn every_service_of_an_address_counts_the_same_requests() {
     web.endpoints[0].load.fetch_add(1, Ordering::Relaxed);
     assert_eq!(alias.endpoints[0].load(), 1);
 }
+
+#[test]
+fn pods_that_are_told_alike_have_one_name_in_telemetry() {
+    let names = crate::peer::Names::default();
+    let mesh = build(shop());
+    let party = |ip: &str| {
+        let workload = mesh.workload_at(ip.parse().unwrap()).unwrap();
+        workload.party(&names).clone()
+    };
+    let web = party("10.1.0.1");
+    assert_eq!(web, party("10.1.0.2"));
+    assert_ne!(web, party("10.1.0.3"));
+    assert_eq!(web.workload, "web");
+    assert_eq!(web.principal, "spiffe://cluster.local/ns/shop/sa/web");
+    assert_eq!(web.cluster, "Kubernetes");
+    let port = |mesh: &Mesh| Arc::clone(mesh.service_named(b"web", 80).unwrap());
+    let service = port(&mesh).service.names(&names).clone();
+    assert_eq!(service.host, "web.shop.svc.cluster.local");
+    let later = Mesh::build(&model(shop()), &own(), None).unwrap();
+    assert_eq!(service, *port(&later).service.names(&names));
+}

@@ -6,6 +6,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use super::service::Transport;
+use crate::peer::{Names, Party, PartyNames, names::Handle};
 
 /// A workload. Texts are never empty: what nobody told has Istio's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,4 +40,26 @@ pub struct Workload {
     pub ready: bool,
     /// Whether its addresses are its node's, which others have too.
     pub host_network: bool,
+    /// Its names in telemetry.
+    pub(super) party: Handle<Party>,
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// What telemetry calls it. Only the first call for a workload takes the lock of `names`.
+    pub fn party(&self, names: &Names) -> &Party {
+        self.party.get_or_make(|| {
+            names.party(PartyNames {
+                workload: self.workload_name.to_string(),
+                namespace: self.namespace.to_string(),
+                principal: self.identity.to_string(),
+                app: self.canonical_name.to_string(),
+                version: self.canonical_revision.to_string(),
+                cluster: self.cluster.to_string(),
+                canonical_service: self.canonical_name.to_string(),
+                canonical_revision: self.canonical_revision.to_string(),
+            })
+        })
+    }
 }

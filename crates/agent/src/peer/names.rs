@@ -7,7 +7,7 @@ use std::{
     fmt,
     hash::{BuildHasher, Hash, Hasher, RandomState},
     ops::Deref,
-    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak},
 };
 
 use hashbrown::HashTable;
@@ -60,6 +60,11 @@ pub struct Names {
     parties: Interner<PartyNames>,
     services: Interner<ServiceLabels>,
 }
+
+/// Where a handle is kept that is made when somebody asks for it first, so that the many of whom nobody ever does cost nothing.
+/// It is no property of what it belongs to: any two are equal.
+#[derive(Clone, Debug)]
+pub struct Handle<H>(OnceLock<H>);
 
 /// The living values of one kind. Peers can choose the content, hence a keyed hash.
 #[derive(Debug)]
@@ -229,6 +234,29 @@ impl Names {
         }))
     }
 }
+
+// === impl Handle ===
+
+impl<H> Handle<H> {
+    /// The handle, which `make` gives the first time; every other time it is an atomic load.
+    pub fn get_or_make(&self, make: impl FnOnce() -> H) -> &H {
+        self.0.get_or_init(make)
+    }
+}
+
+impl<H> Default for Handle<H> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<H> PartialEq for Handle<H> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<H> Eq for Handle<H> {}
 
 // === impl Interner ===
 

@@ -13,6 +13,7 @@ use crate::mesh::{
     service::Transport,
     workload::Workload,
 };
+use crate::peer::names::Handle;
 
 /// The workloads of a model that passed.
 #[derive(Default)]
@@ -112,6 +113,7 @@ impl Builder<'_> {
             transport: self.transport(workload.tunnel_protocol, place),
             ready: workload.status == WorkloadStatus::Healthy,
             host_network: workload.network_mode == NetworkMode::HostNetwork,
+            party: Handle::default(),
         }
     }
 
