@@ -47,7 +47,7 @@ pub use access_log::{
 pub use config::{Config, Limits, OutboundPolicy};
 pub use error::StartError;
 pub use net::original_destination::Capture;
-pub use telemetry::{Collector, Security, Service};
+pub use telemetry::{Collector, Handshakes, Outcome, Security, Service, Side};
 
 use captured::Role;
 use net::listen::{Reach, listen};

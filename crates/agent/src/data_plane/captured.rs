@@ -223,6 +223,7 @@ impl Connection {
         }
         let limit = self.worker.config.connect_timeout;
         let stream = connect(target.key.address, target.key.source, limit).await?;
+        self.worker.telemetry.count_dialled();
         let local = self.logs().then(|| stream.local_address()).flatten();
         Ok(Upstream {
             stream,

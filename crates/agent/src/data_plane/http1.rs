@@ -177,6 +177,7 @@ async fn forward(
                 return Ok(After::Close);
             }
             End::Silent { may_repeat: true } => {
+                connection.worker().telemetry.count_retry();
                 upstream = connection.upstream(target, false).await?;
             }
             End::Silent { may_repeat: false } => return Err(Failure::UpstreamClosed),

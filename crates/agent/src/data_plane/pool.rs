@@ -102,6 +102,11 @@ impl Pool {
         self.n_idle.set(kept);
     }
 
+    /// How many wait.
+    pub(crate) fn n_idle(&self) -> usize {
+        self.n_idle.get()
+    }
+
     /// Closes everything.
     pub(crate) fn clear(&self) {
         self.idle.borrow_mut().clear();

@@ -5,6 +5,7 @@
 //! standard metrics; the number of series is bounded whatever peers call themselves.
 
 pub(crate) mod collector;
+mod handshakes;
 mod histogram;
 mod key;
 mod labels;
@@ -12,6 +13,7 @@ mod series;
 mod table;
 
 pub use collector::Collector;
+pub use handshakes::{Handshakes, Outcome, Side};
 pub use key::{Security, Service};
 
 pub(crate) use key::{Code, Key, Reporter};

@@ -207,6 +207,7 @@ async fn sweep(worker: Rc<Worker>) {
             last = now;
             worker.pool.sweep(now);
             worker.buffers.trim();
+            worker.telemetry.note_idle(worker.pool.n_idle());
             worker.telemetry.sweep(now);
         }
     }

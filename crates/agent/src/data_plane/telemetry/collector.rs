@@ -17,6 +17,7 @@ use prometheus_client::{
 };
 
 use super::{
+    handshakes::{Outcome, Side},
     histogram::Total,
     key::OwnedKey,
     labels::Labels,
@@ -98,7 +99,7 @@ const TCP: [TcpFamily; 4] = [
     ),
 ];
 
-const OWN: [OwnFamily; 5] = [
+const OWN: [OwnFamily; 7] = [
     (
         "minimesh_loops_prevented",
         "Connections closed because their destination was the proxy itself",
@@ -123,6 +124,30 @@ const OWN: [OwnFamily; 5] = [
         "minimesh_metrics_overflow",
         "Requests and connections counted under the labels \"overflow\" because there were too many series",
         |own| &own.overflow,
+    ),
+    (
+        "minimesh_upstream_connections",
+        "Connections made to upstreams",
+        |own| &own.dialled,
+    ),
+    (
+        "minimesh_request_retries",
+        "Requests sent again because the upstream had closed an idle connection",
+        |own| &own.retries,
+    ),
+];
+
+/// Gauges of our own.
+const GAUGES: [OwnFamily; 2] = [
+    (
+        "minimesh_active_connections",
+        "Connections that are open",
+        |own| &own.active,
+    ),
+    (
+        "minimesh_idle_upstream_connections",
+        "Connections to upstreams that wait for a request",
+        |own| &own.idle,
     ),
 ];
 
@@ -172,6 +197,26 @@ impl Collector {
         }
     }
 
+    fn encode_handshakes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(
+            "minimesh_tls_handshakes",
+            "TLS handshakes between sidecars, by how they ended",
+            None,
+            MetricType::Counter,
+        )?;
+        for side in Side::ALL {
+            for outcome in Outcome::ALL {
+                let workers = self.workers.iter();
+                let n = workers
+                    .map(|worker| worker.own.handshakes.read(side, outcome))
+                    .sum();
+                let labels = [("side", side.as_str()), ("result", outcome.as_str())];
+                counter(family.encode_family(&labels)?, n)?;
+            }
+        }
+        Ok(())
+    }
+
     fn own(&self, read: fn(&Own) -> &AtomicU64) -> u64 {
         self.workers
             .iter()
@@ -213,14 +258,12 @@ impl prometheus_client::collector::Collector for Collector {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             counter(family, self.own(read))?;
         }
-        encoder
-            .encode_descriptor(
-                "minimesh_active_connections",
-                "Connections that are open",
-                None,
-                MetricType::Gauge,
-            )?
-            .encode_gauge(&self.own(|own| &own.active))
+        for (name, help, read) in GAUGES {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Gauge)?
+                .encode_gauge(&self.own(read))?;
+        }
+        self.encode_handshakes(&mut encoder)
     }
 }
 

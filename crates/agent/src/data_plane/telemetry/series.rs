@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::{
+    handshakes::Handshakes,
     histogram::{Histogram, add},
     key::Key,
     table::{List, Series, Table},
@@ -61,6 +62,12 @@ pub(crate) struct Own {
     pub(crate) log_lines_dropped: AtomicU64,
     pub(crate) panics: AtomicU64,
     pub(crate) overflow: AtomicU64,
+    pub(crate) dialled: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    /// Idle upstream connections, as the last sweep saw them.
+    pub(crate) idle: AtomicU64,
+    /// How handshakes have ended.
+    pub(crate) handshakes: Handshakes,
 }
 
 /// All series of one worker, as a scrape sees them.
@@ -132,7 +139,7 @@ impl Telemetry {
     }
 
     fn count_overflow(&self) {
-        add(&self.shared.own.overflow, 1);
+        add(&self.own().overflow, 1);
         if !self.has_overflowed.replace(true) {
             tracing::warn!(
                 "too many different peers, services or answers to count apart, further ones have the labels \"overflow\""
@@ -140,34 +147,54 @@ impl Telemetry {
         }
     }
 
+    /// What is not counted by series.
+    pub(crate) fn own(&self) -> &Own {
+        &self.shared.own
+    }
+
+    /// A connection to an upstream was made.
+    pub(crate) fn count_dialled(&self) {
+        add(&self.own().dialled, 1);
+    }
+
+    /// A request is sent once more, because the connection that it was sent over had been closed by the upstream.
+    pub(crate) fn count_retry(&self) {
+        add(&self.own().retries, 1);
+    }
+
+    /// So many upstream connections are idle.
+    pub(crate) fn note_idle(&self, n: usize) {
+        self.own().idle.store(n as u64, Relaxed);
+    }
+
     /// A captured connection was accepted.
     pub(crate) fn count_opened(&self) {
-        add(&self.shared.own.active, 1);
+        add(&self.own().active, 1);
     }
 
     /// A captured connection has ended.
     pub(crate) fn count_closed(&self) {
-        add(&self.shared.own.active, 1_u64.wrapping_neg());
+        add(&self.own().active, 1_u64.wrapping_neg());
     }
 
     /// A connection was closed because it would have led back into the proxy.
     pub(crate) fn count_loop(&self) {
-        add(&self.shared.own.loops, 1);
+        add(&self.own().loops, 1);
     }
 
     /// A connection was closed because there are too many.
     pub(crate) fn count_refused(&self) {
-        add(&self.shared.own.refused, 1);
+        add(&self.own().refused, 1);
     }
 
     /// An access log line was dropped.
     pub(crate) fn count_dropped_line(&self) {
-        add(&self.shared.own.log_lines_dropped, 1);
+        add(&self.own().log_lines_dropped, 1);
     }
 
     /// A connection's task panicked.
     pub(crate) fn count_panic(&self) {
-        add(&self.shared.own.panics, 1);
+        add(&self.own().panics, 1);
     }
 }
 
