@@ -6,6 +6,7 @@
 
 pub mod ending;
 pub mod log_file;
+mod mesh_source;
 
 use std::{
     io,
@@ -30,6 +31,7 @@ use crate::{
     config::{Config, Drain, Encoding, Interception},
     data_plane::{self, DataPlane, StartError},
     dns,
+    mesh::local::LoadError,
     status::{
         Control, Metrics, Status,
         probes::{dial::Dialer, prober::Prober},
@@ -38,6 +40,7 @@ use crate::{
 };
 use ending::{Ending, Lost};
 use log_file::{LogFile, OpenError};
+use mesh_source::MeshSource;
 
 /// Why the proxy could not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,9 @@ pub enum AppError {
     /// The data plane cannot start.
     #[error("the data plane cannot start")]
     DataPlane(#[source] StartError),
+    /// The local mesh cannot be read or is wrong.
+    #[error(transparent)]
+    LocalMesh(#[from] LoadError),
     /// The access log cannot be opened.
     #[error(transparent)]
     AccessLog(#[from] OpenError),
@@ -119,6 +125,7 @@ pub fn run(config: Config) -> Result<(), AppError> {
         .build()
         .map_err(AppError::Runtime)?;
     raise_descriptor_limit();
+    let mesh = MeshSource::open(&config)?;
     let path = match &config.access_log {
         Some(log) => &log.file,
         None => Path::new(log_file::STDOUT),
@@ -128,8 +135,8 @@ pub fn run(config: Config) -> Result<(), AppError> {
     let starting = readiness.register("listeners");
     let listeners = Listeners::bind(&config)?;
     let status_port = port_of(&listeners.status);
-    let data_plane =
-        data_plane::start(data_plane_config(&config, status_port)).map_err(AppError::DataPlane)?;
+    let data_plane = data_plane::start(data_plane_config(&config, &mesh, status_port))
+        .map_err(AppError::DataPlane)?;
     announce(&config, &listeners, &data_plane);
     let ended = runtime.block_on(Box::pin(async {
         let lifecycle = Lifecycle::new(readiness.clone(), ending::limit(config.drain));
@@ -140,7 +147,7 @@ pub fn run(config: Config) -> Result<(), AppError> {
             data_plane,
         };
         running.write_access_log(log_file)?;
-        running.serve(config, listeners, readiness, ending.clone());
+        running.serve(config, mesh, listeners, readiness, ending.clone());
         drop(starting);
         running.live(&lifecycle, &ending, drain).await
     }));
@@ -225,11 +232,19 @@ impl Running {
         Ok(())
     }
 
-    fn serve(&self, config: Config, listeners: Listeners, readiness: Readiness, ending: Ending) {
+    fn serve(
+        &self,
+        config: Config,
+        mesh: MeshSource,
+        listeners: Listeners,
+        readiness: Readiness,
+        ending: Ending,
+    ) {
         let mut registry = Registry::new("proxy", env!("CARGO_PKG_VERSION"));
         registry
             .families()
             .register_collector(Box::new(self.data_plane.collector()));
+        mesh.follow(&self.group, registry.families(), &readiness);
         if let Some(dns) = listeners.dns {
             dns.register(registry.families());
             self.group.spawn_essential("dns proxy", dns.serve());
@@ -282,7 +297,7 @@ impl Running {
     }
 }
 
-fn data_plane_config(config: &Config, status_port: u16) -> data_plane::Config {
+fn data_plane_config(config: &Config, mesh: &MeshSource, status_port: u16) -> data_plane::Config {
     let everywhere = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     let mut data_plane = data_plane::Config::new(
         everywhere(config.ports.outbound),
@@ -301,6 +316,7 @@ fn data_plane_config(config: &Config, status_port: u16) -> data_plane::Config {
         Encoding::Json => data_plane::Format::Json,
     });
     data_plane.workload = config.workload.clone();
+    data_plane.mesh = mesh.store();
     data_plane
 }
 
@@ -315,6 +331,7 @@ fn announce(config: &Config, listeners: &Listeners, data_plane: &DataPlane) {
         dns_capture = config.captures_dns,
         application = %config.application,
         probes = config.probes.n_probes(),
+        local_mesh = config.local_mesh.as_ref().map(|path| tracing::field::display(path.display())),
         access_log = config.access_log.as_ref().map(|log| tracing::field::display(log.file.display())),
         drain = ?config.drain,
         "configured"

@@ -51,6 +51,9 @@ pub struct ProxyArgs {
     /// How traffic is carried.
     #[command(flatten)]
     pub traffic: TrafficArgs,
+    /// Where the picture of the mesh comes from.
+    #[command(flatten)]
+    pub mesh: MeshArgs,
     /// What the pod says about itself.
     #[command(flatten)]
     pub pod: PodArgs,
@@ -125,6 +128,18 @@ pub struct TrafficArgs {
     pub minimum_drain_duration: Option<String>,
 }
 
+/// Where the picture of the mesh comes from.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Mesh")]
+pub struct MeshArgs {
+    /// File with services, workloads and settings of the mesh, YAML or JSON; read again when it changes. Default: nothing is known.
+    #[arg(long, env = "AGENT_LOCAL_MESH", value_name = "FILE")]
+    pub local_mesh: Option<String>,
+    /// DNS domain of the pod's namespace. Default: NAMESPACE.svc.cluster.local.
+    #[arg(long, env = "AGENT_DOMAIN", value_name = "NAME")]
+    pub domain: Option<String>,
+}
+
 /// What the pod says about itself, through the downward API and the injected environment.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Pod")]
@@ -184,9 +199,6 @@ pub struct PodArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Accepted for compatibility, without effect")]
 struct CompatibleArgs {
-    /// DNS domain of the pod's namespace.
-    #[arg(long, value_name = "NAME")]
-    domain: Option<String>,
     /// File with the mesh's configuration.
     #[arg(long = "meshConfig", value_name = "FILE")]
     mesh_config: Option<String>,
@@ -410,7 +422,7 @@ mod tests {
                 panic!("not proxy: {args:?}");
             };
             assert_eq!(proxy.role, "sidecar", "{args:?}");
-            assert_eq!(proxy.compatible.domain.as_deref(), Some("x"), "{args:?}");
+            assert_eq!(proxy.mesh.domain.as_deref(), Some("x"), "{args:?}");
         }
     }
 

@@ -13,7 +13,9 @@ use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 use contract::env;
 use serde::Deserialize;
 
-use crate::{args::ProxyArgs, pod_info::Pairs, status::probes::Probes, workload::Workload};
+use crate::{
+    args::ProxyArgs, mesh::Own, pod_info::Pairs, status::probes::Probes, workload::Workload,
+};
 use problem::Problems;
 use proxy_config::ProxyConfig;
 use reader::{Reader, Setting};
@@ -42,6 +44,10 @@ pub struct Config {
     pub probes: Probes,
     /// Who this workload is.
     pub workload: Workload,
+    /// The file with the picture of the mesh, if there is one.
+    pub local_mesh: Option<PathBuf>,
+    /// Who this pod is in that picture.
+    pub own: Own,
 }
 
 /// Ports to listen on; 0 lets the kernel choose. No two are the same, 0 aside.
@@ -128,6 +134,7 @@ impl Config {
             let setting = Setting::new("proxy-config", env::PROXY_CONFIG, None);
             reader.not_json(setting, &error);
         }
+        let workload = Workload::new(settings::told(&args.pod), labels);
         let config = Self {
             workers: reader.workers(args, n_cores),
             ports: reader.ports(args, annotations),
@@ -138,7 +145,9 @@ impl Config {
             drain: reader.drain(&args.traffic),
             application: reader.application(&args.pod),
             probes: reader.probes(&args.pod),
-            workload: Workload::new(settings::told(&args.pod), labels),
+            local_mesh: reader.local_mesh(&args.mesh),
+            own: reader.own(args, &workload),
+            workload,
         };
         match reader.problems {
             problems if problems.is_empty() => Ok(config),

@@ -9,6 +9,7 @@
 //! ```
 
 mod build;
+pub mod local;
 pub mod model;
 mod names;
 pub mod problem;

@@ -19,7 +19,7 @@ use std::{
 use nix::sys::signal::Signal;
 use testkit::{http::get, process::eventually};
 
-use program::{Agent, LIMIT, post, run};
+use program::{Agent, EPHEMERAL, LIMIT, post, run};
 
 /// Longer than any test may take, so that an end within [`LIMIT`] is not the deadline's.
 const LONG_DRAIN: &str = "--drain-duration=60s";
@@ -64,6 +64,57 @@ fn wrong_settings_are_told_all_at_once_with_exit_code_2() {
             output.stderr
         );
     }
+}
+
+#[test]
+fn a_wrong_local_mesh_ends_the_start_and_says_where_it_is_wrong() {
+    let folder = Folder::new("local-mesh");
+    let file = folder.0.join("mesh.yaml");
+    fs::write(
+        &file,
+        "services:\n- name: web\n  namespace: shop\n  prots: []\n",
+    )
+    .unwrap();
+    let flag = format!("--local-mesh={}", file.display());
+    let output = run(&[&EPHEMERAL[..], &[&flag]].concat(), &[]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    let expected = format!(
+        "agent: --local-mesh (env AGENT_LOCAL_MESH) is refused\n{}:4:3: services[0].prots: unknown field `prots`, expected one of name,",
+        file.display()
+    );
+    assert!(output.stderr.contains(&expected), "{}", output.stderr);
+}
+
+#[test]
+fn a_local_mesh_is_followed_while_the_proxy_runs() {
+    let folder = Folder::new("followed-mesh");
+    let file = folder.0.join("mesh.yaml");
+    fs::write(&file, "{}").unwrap();
+    let agent = Agent::start(&[&format!("--local-mesh={}", file.display())]);
+    let metric = |line: &str| {
+        let page = get(agent.prometheus, "/metrics", LIMIT).unwrap().body;
+        page.contains(line)
+    };
+    let refused = "minimesh_agent_files_refused{files=\"local-mesh\"}";
+    assert!(eventually(LIMIT, || metric(&format!("{refused} 0"))));
+    fs::write(&file, "services: web").unwrap();
+    assert!(eventually(LIMIT, || metric(&format!("{refused} 1"))));
+    let ready = get(agent.status, "/healthz/ready", LIMIT).unwrap();
+    assert_eq!(ready.status, 200);
+    assert!(
+        ready
+            .body
+            .contains("local-mesh: refused, the last good one is in use:"),
+        "{}",
+        ready.body
+    );
+    assert!(
+        agent.log().contains("the last good one stays in use"),
+        "{}",
+        agent.log()
+    );
+    fs::write(&file, "{services: []}").unwrap();
+    assert!(eventually(LIMIT, || metric(&format!("{refused} 0"))));
 }
 
 #[test]

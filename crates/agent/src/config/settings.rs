@@ -18,10 +18,11 @@ use super::{
     reader::{Reader, Setting},
 };
 use crate::{
-    args::{PodArgs, ProxyArgs, TrafficArgs},
+    args::{MeshArgs, PodArgs, ProxyArgs, TrafficArgs},
+    mesh::Own,
     pod_info::Pairs,
     status::probes::Probes,
-    workload::Told,
+    workload::{Told, Workload},
 };
 
 /// Istio's `protocolDetectionTimeout` is off, so that server-first protocols hang there; a client that speaks first does so
@@ -254,6 +255,40 @@ impl<'a> Reader<'a> {
         address
             .filter(|_| !is_local)
             .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    pub(super) fn local_mesh(&mut self, args: &'a MeshArgs) -> Option<PathBuf> {
+        let setting = Setting::new("local-mesh", "AGENT_LOCAL_MESH", args.local_mesh.as_ref());
+        self.given(setting).map(|(_, path)| PathBuf::from(path))
+    }
+
+    pub(super) fn own(&mut self, args: &'a ProxyArgs, workload: &Workload) -> Own {
+        let domain = Setting::new("domain", "AGENT_DOMAIN", args.mesh.domain.as_ref());
+        let domain = self.given(domain);
+        let expected = "a DNS domain such as shop.svc.cluster.local";
+        let cluster_domain = self.parse(domain, expected, |text| {
+            // What comes after the namespace; a domain without one is the cluster's own.
+            let cluster = text.split_once(".svc.").map_or(text, |(_, rest)| rest);
+            let cluster = cluster.trim_end_matches('.').to_ascii_lowercase();
+            let is_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+            (!cluster.is_empty() && cluster.bytes().all(is_byte)).then_some(cluster)
+        });
+        let mut own = Own::new(&workload.namespace, &workload.name);
+        if let Some(cluster_domain) = cluster_domain {
+            own.cluster_domain = cluster_domain;
+        }
+        let address = self.given(Setting::new(
+            "instance-ip",
+            env::INSTANCE_IP,
+            args.pod.instance_ip.as_ref(),
+        ));
+        // What is wrong with it has been told where the application is looked for.
+        let address = address.and_then(|(_, text)| text.parse::<IpAddr>().ok());
+        own.addresses.extend(address);
+        own.service_account.clone_from(&workload.service_account);
+        own.cluster.clone_from(&workload.cluster);
+        own.trust_domain.clone_from(&workload.trust_domain);
+        own
     }
 
     pub(super) fn probes(&mut self, args: &PodArgs) -> Probes {

@@ -170,6 +170,45 @@ fn probes_go_to_the_pod_unless_told_otherwise() {
 }
 
 #[test]
+fn the_pod_finds_itself_in_the_mesh_by_what_it_was_told() {
+    let config = resolve(&[
+        "--pod-namespace=shop",
+        "--workload-name=web",
+        "--instance-ip=10.0.0.7",
+        "--service-account=front",
+        "--cluster-id=east",
+        "--trust-domain=example.org",
+        "--domain=shop.svc.Example.internal.",
+        "--local-mesh=/mesh.yaml",
+    ]);
+    assert_eq!(config.local_mesh, Some(PathBuf::from("/mesh.yaml")));
+    let own = config.own;
+    assert_eq!(own.addresses, [IpAddr::from([10, 0, 0, 7])]);
+    let names = [
+        &own.namespace,
+        &own.workload_name,
+        &own.service_account,
+        &own.cluster,
+        &own.trust_domain,
+        &own.cluster_domain,
+    ];
+    let expected = [
+        "shop",
+        "web",
+        "front",
+        "east",
+        "example.org",
+        "example.internal",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(resolve(&[]).own.cluster_domain, "cluster.local");
+    assert_eq!(
+        resolve(&["--domain=cluster.internal"]).own.cluster_domain,
+        "cluster.internal"
+    );
+}
+
+#[test]
 fn all_problems_are_told_at_once_with_flag_and_variable() {
     let problems = resolve_with(
         &[
@@ -184,6 +223,7 @@ fn all_problems_are_told_at_once_with_flag_and_variable() {
             "--exit-on-zero-active-connections=maybe",
             "--instance-ip=pod",
             "--cpu-limit=-1",
+            "--domain=a b",
             "--proxy-config={\"statusPort\": true}",
             "--app-probers={\"/app-health/web/readyz\": {}}",
         ],
@@ -204,6 +244,7 @@ fn all_problems_are_told_at_once_with_flag_and_variable() {
         "--exit-on-zero-active-connections (env EXIT_ON_ZERO_ACTIVE_CONNECTIONS): `maybe` is not true or false",
         "--instance-ip (env INSTANCE_IP): `pod` is not an IP address",
         "--app-probers (env ISTIO_KUBE_APP_PROBERS): probe /app-health/web/readyz: give exactly one of",
+        "--domain (env AGENT_DOMAIN): `a b` is not a DNS domain",
     ];
     assert_eq!(problems.len(), expected.len(), "{problems:#?}");
     for (problem, expected) in problems.iter().zip(expected) {

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::{self, Formatter},
+    fmt::{self, Display, Formatter},
     net::IpAddr,
     num::NonZeroU16,
     time::Duration,
@@ -85,7 +85,7 @@ pub struct WorkloadMode {
     /// Of all its ports.
     pub mode: Option<MtlsMode>,
     /// Of single ports, which are those of the application.
-    pub ports: BTreeMap<NonZeroU16, MtlsMode>,
+    pub ports: BTreeMap<PortNumber, MtlsMode>,
 }
 
 /// `istio.workload.Service`.
@@ -115,15 +115,19 @@ pub struct Service {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkAddress(pub IpAddr);
 
+/// A port from 1 to 65535.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortNumber(NonZeroU16);
+
 /// `istio.workload.Port` of a service.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Port {
     /// The port that clients dial.
-    pub service_port: NonZeroU16,
+    pub service_port: PortNumber,
     /// The port of the application; absent it is the same.
     #[serde(default)]
-    pub target_port: Option<NonZeroU16>,
+    pub target_port: Option<PortNumber>,
     /// Kubernetes' name of the port, whose first part declares the protocol.
     #[serde(default)]
     pub name: String,
@@ -197,9 +201,9 @@ pub struct PortList {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EndpointPort {
     /// The port of the service.
-    pub service_port: NonZeroU16,
+    pub service_port: PortNumber,
     /// The port of this workload.
-    pub target_port: NonZeroU16,
+    pub target_port: PortNumber,
 }
 
 /// `istio.workload.TunnelProtocol`.
@@ -289,6 +293,53 @@ impl<'de> Deserialize<'de> for NetworkAddress {
         }
 
         deserializer.deserialize_any(Address)
+    }
+}
+
+// === impl PortNumber ===
+
+impl PortNumber {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl Display for PortNumber {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Also a text, because keys of JSON's objects are nothing else.
+impl<'de> Deserialize<'de> for PortNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+
+        impl Visitor<'_> for Number {
+            type Value = PortNumber;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("a port number from 1 to 65535")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<PortNumber, E> {
+                u16::try_from(number)
+                    .ok()
+                    .and_then(NonZeroU16::new)
+                    .map(PortNumber)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<PortNumber, E> {
+                text.parse()
+                    .map(PortNumber)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Number)
     }
 }
 
