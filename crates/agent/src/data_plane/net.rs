@@ -7,6 +7,7 @@ pub(crate) mod buffers;
 pub(crate) mod connect;
 pub(crate) mod listen;
 pub(crate) mod original_destination;
+pub(crate) mod splice;
 pub mod stream;
 
 use std::net::{IpAddr, SocketAddr};

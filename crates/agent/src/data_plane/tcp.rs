@@ -17,7 +17,10 @@ use super::{
     access_log::Line,
     captured::{Connection, Decision, Dialled},
     error::{Failure, Flag},
-    net::{Buffers, Size, Stream},
+    net::{
+        Buffers, Size, Stream,
+        splice::{Moved, Shortcut},
+    },
     telemetry::{Code, Key, Security, Service, TcpSeries},
 };
 use crate::peer::Party;
@@ -38,6 +41,7 @@ struct Flow<'a> {
     buffer: Vec<u8>,
     written: usize,
     size: Size,
+    shortcut: Shortcut,
     state: State,
 }
 
@@ -110,6 +114,7 @@ impl<'a> Flow<'a> {
             buffer: first,
             written: 0,
             size: Size::Small,
+            shortcut: Shortcut::default(),
             state: State::Open,
         }
     }
@@ -139,6 +144,12 @@ impl<'a> Flow<'a> {
             }
             self.written = 0;
             self.buffer.clear();
+            if self.state == State::Open
+                && let Some(moved) = self.pass(cx, from, to, &note)
+            {
+                ready!(moved)?;
+                continue;
+            }
             match self.state {
                 State::Open => match self.read(cx, from) {
                     Poll::Ready(Ok(())) => {}
@@ -160,6 +171,32 @@ impl<'a> Flow<'a> {
         }
     }
 
+    /// Moves bytes from socket to socket; `None` where they have to be read.
+    fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &Stream,
+        to: &Stream,
+        note: impl Fn(usize),
+    ) -> Option<Poll<Result<(), Broken>>> {
+        let is_bulk = self.size == Size::Large;
+        let pipes = self.buffers.pipes();
+        let moved = self
+            .shortcut
+            .poll(cx, pipes, (from, to), u64::MAX, is_bulk)?;
+        self.buffers.give(std::mem::take(&mut self.buffer));
+        Some(moved.map(|moved| {
+            match moved {
+                Moved::Taken(_) => {}
+                Moved::Given(n) => note(n),
+                Moved::SenderEnded => self.state = State::Ended,
+                Moved::SenderBroken => return Err(Broken::Sender),
+                Moved::ReceiverBroken => return Err(Broken::Receiver),
+            }
+            Ok(())
+        }))
+    }
+
     fn read(&mut self, cx: &mut Context<'_>, from: &mut Stream) -> Poll<io::Result<()>> {
         ready!(from.poll_readable(cx))?;
         if self.buffer.capacity() == 0 {
@@ -175,6 +212,7 @@ impl<'a> Flow<'a> {
 
     fn give_back(&mut self) {
         self.buffers.give(std::mem::take(&mut self.buffer));
+        self.shortcut.give_back(self.buffers.pipes());
     }
 }
 

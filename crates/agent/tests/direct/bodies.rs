@@ -218,3 +218,39 @@ fn a_client_that_stops_in_its_body_takes_the_upstream_along() {
         ) > 0.0
     });
 }
+
+#[test]
+fn framing_is_still_followed_behind_bytes_that_nobody_looked_at() {
+    const CHUNK: usize = 4 * 1024 * 1024;
+    let (proxy, server) = pair();
+    let mut client = proxy.outbound();
+    let request = format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {CHUNK}\r\n\r\n");
+    let next = "GET /next HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut sending = Wire::new(client.stream.try_clone().unwrap());
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let size = &format!("{CHUNK:x}\r\n");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            sending.send(&request);
+            pour(&mut sending, CHUNK);
+            sending.send(next);
+        });
+        let mut upstream = server.accept();
+        upstream.expect(&request);
+        drain(&mut upstream, CHUNK);
+        scope.spawn(move || {
+            upstream.send(format!("{head}{size}"));
+            pour(&mut upstream, CHUNK);
+            upstream.send(format!("\r\n{size}"));
+            pour(&mut upstream, CHUNK);
+            upstream.send("\r\n0\r\nTrailer: t\r\n\r\n");
+            upstream.expect(next);
+            upstream.send("HTTP/1.1 204 No Content\r\n\r\n");
+        });
+        client.expect(format!("{head}{size}"));
+        drain(&mut client, CHUNK);
+        client.expect(format!("\r\n{size}"));
+        drain(&mut client, CHUNK);
+        client.expect("\r\n0\r\nTrailer: t\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
+    });
+}

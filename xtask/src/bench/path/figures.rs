@@ -59,8 +59,9 @@ const READY: Figure = ("ms from start to ready", 0);
 pub(super) const GUARDED: [(&str, &str); 2] =
     [("32 connections", CPU.0), ("32 connections", CALLS.0)];
 
+/// Connections that are idle after a request on each, all at once.
 const N_IDLE: usize = 1000;
-/// After a burst, before its memory counts as kept.
+/// How long after a burst its memory is looked at.
 const SETTLE: Duration = Duration::from_secs(5);
 const BULK_BYTES: u64 = 1 << 30;
 
@@ -224,14 +225,14 @@ impl<'a> Bench<'a> {
             self.tools.requests(contender, self.shape(256))?;
         }
         self.note_memory("after 256 connections")?;
-        thread::sleep(SETTLE);
-        self.note_memory("5 s later")?;
         let tools = self.tools;
         for (position, contender) in self.turns(0) {
             if contender.proxies().next().is_none() {
                 continue;
             }
             tools.hold(contender, N_IDLE, || {
+                self.note_memory_of("1000 requests at once", position)?;
+                thread::sleep(SETTLE);
                 let group = "1000 idle connections";
                 for proxy in contender.proxies() {
                     let folder = format!("/proc/{}/fd", proxy.process.id());

@@ -109,6 +109,35 @@ impl Body {
         matches!(self.state, State::Done | State::UntilClose)
     }
 
+    /// How many bytes come next that are content whatever they are, as far as is known; [`u64::MAX`] where only the end of the
+    /// connection ends them.
+    pub(crate) fn content_ahead(&self) -> u64 {
+        match self.state {
+            State::UntilClose => u64::MAX,
+            State::Exactly(left) | State::Data(left) => left,
+            _ => 0,
+        }
+    }
+
+    /// Takes note of content that nobody has looked at, at most [`Body::content_ahead`] bytes.
+    pub(crate) fn skip(&mut self, n: u64) {
+        match &mut self.state {
+            State::Exactly(left) => {
+                *left = left.saturating_sub(n);
+                if *left == 0 {
+                    self.state = State::Done;
+                }
+            }
+            State::Data(left) => {
+                *left = left.saturating_sub(n);
+                if *left == 0 {
+                    self.state = State::DataCr;
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Takes note of the next piece.
     ///
     /// # Errors

@@ -113,7 +113,7 @@ impl Exchange<'_, '_> {
 impl Drop for Exchange<'_, '_> {
     fn drop(&mut self) {
         let buffers = &self.connection.worker().buffers;
-        buffers.give(self.sending.take_buffer());
-        buffers.give(self.receiving.take_buffer());
+        self.sending.give_back(buffers);
+        self.receiving.give_back(buffers);
     }
 }

@@ -5,6 +5,8 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::splice::Pipes;
+
 /// Sizes of buffers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Size {
@@ -22,6 +24,7 @@ pub(crate) struct Buffers {
     large: Shelf,
     /// Large buffers that are lent at the moment.
     n_large: Cell<usize>,
+    pipes: Pipes,
 }
 
 /// Most large buffers that are lent at a time, 8 MiB: slow readers must not make the proxy hold large ones without end.
@@ -99,6 +102,11 @@ impl Buffers {
     pub(crate) fn trim(&self) {
         self.small.trim();
         self.large.trim();
+    }
+
+    /// Pipes, for bytes that need no buffer.
+    pub(crate) fn pipes(&self) -> &Pipes {
+        &self.pipes
     }
 
     fn shelf(&self, size: Size) -> &Shelf {

@@ -138,6 +138,11 @@ impl Stream {
         }
     }
 
+    /// The socket, where its bytes are the stream's own: the kernel may then move them by itself.
+    pub(crate) fn plain(&self) -> Option<&TcpStream> {
+        self.secured.is_none().then_some(&self.tcp)
+    }
+
     /// Ends the writing direction; the peer reads the end of the stream.
     ///
     /// # Errors

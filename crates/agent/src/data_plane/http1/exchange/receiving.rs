@@ -13,7 +13,10 @@ use crate::data_plane::{
         head::{self, FieldSet, Length, Method, Response, Version},
         scan::Scanner,
     },
-    net::Size,
+    net::{
+        Buffers, Size,
+        splice::{Moved, Shortcut},
+    },
 };
 
 /// Where the answer stands.
@@ -26,6 +29,8 @@ pub(super) struct Receiving {
     flushed: usize,
     followed: usize,
     size: Size,
+    /// For bytes of the body that need no look.
+    shortcut: Shortcut,
     /// The upstream has said something.
     has_begun: bool,
     /// The upstream will take another request, as far as its head says.
@@ -75,9 +80,15 @@ impl Receiving {
         matches!(self.phase, Phase::Body(body) if !body.is_done() && body.ends_with_connection())
     }
 
-    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+    fn take_buffer(&mut self) -> Vec<u8> {
         (self.flushed, self.followed) = (0, 0);
         std::mem::take(&mut self.buffer)
+    }
+
+    /// Gives up whatever is on its way.
+    pub(super) fn give_back(&mut self, buffers: &Buffers) {
+        buffers.give(self.take_buffer());
+        self.shortcut.give_back(buffers.pipes());
     }
 
     /// Whether all bytes are accounted for and the client has them.
@@ -99,12 +110,20 @@ impl Exchange<'_, '_> {
                 continue;
             }
             match self.receiving.phase {
-                Phase::Body(body) if body.is_done() => self.finish_answer()?,
+                Phase::Body(body) if body.is_done() && self.receiving.shortcut.is_empty() => {
+                    self.finish_answer()?;
+                }
                 Phase::Switched => {
                     let early = self.receiving.flushed;
                     return Err(End::Tunnel(self.receiving.buffer.split_off(early)));
                 }
                 _ => {}
+            }
+            if let Some(moved) = self.pass_answer(cx)? {
+                if moved.is_pending() {
+                    return Ok(());
+                }
+                continue;
             }
             if !self.receiving.is_empty() && self.follow()? {
                 continue;
@@ -128,6 +147,42 @@ impl Exchange<'_, '_> {
             }
             Poll::Ready(_) => Err(End::Aborted(Failure::ClientClosed)),
         }
+    }
+
+    /// Moves body bytes from socket to socket; `None` where they have to be read.
+    fn pass_answer(&mut self, cx: &mut Context<'_>) -> Result<Option<Poll<()>>, End> {
+        let receiving = &mut self.receiving;
+        let ahead = match receiving.phase {
+            Phase::Body(body) if receiving.flushed == receiving.buffer.len() => {
+                body.content_ahead()
+            }
+            _ => 0,
+        };
+        let buffers = &self.connection.worker().buffers;
+        let between = (&self.upstream.stream, &*self.downstream);
+        let is_bulk = receiving.size == Size::Large;
+        let shortcut = &mut receiving.shortcut;
+        let Some(moved) = shortcut.poll(cx, buffers.pipes(), between, ahead, is_bulk) else {
+            return Ok(None);
+        };
+        buffers.give(receiving.take_buffer());
+        let Poll::Ready(moved) = moved else {
+            return Ok(Some(Poll::Pending));
+        };
+        match moved {
+            Moved::Taken(n) => {
+                if let Phase::Body(body) = &mut receiving.phase {
+                    body.skip(n as u64);
+                }
+                self.record.response_bytes += n as u64;
+            }
+            Moved::Given(_) => {}
+            Moved::SenderEnded => return Err(self.upstream_ended(true)),
+            Moved::SenderBroken => return Err(self.upstream_ended(false)),
+            Moved::ReceiverBroken => return Err(End::Aborted(Failure::ClientClosed)),
+        }
+        self.note_progress();
+        Ok(Some(Poll::Ready(())))
     }
 
     /// Decides about bytes that were read; false if a head is still incomplete.

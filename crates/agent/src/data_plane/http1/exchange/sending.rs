@@ -6,7 +6,14 @@
 use std::task::{Context, Poll};
 
 use super::{End, Exchange};
-use crate::data_plane::{error::Failure, http1::body::Body, net::Size};
+use crate::data_plane::{
+    error::Failure,
+    http1::body::Body,
+    net::{
+        Buffers, Size,
+        splice::{Moved, Shortcut},
+    },
+};
 
 /// Where the request stands.
 #[derive(Debug)]
@@ -20,6 +27,8 @@ pub(super) struct Sending {
     /// Where the request ends in `buffer`.
     end: usize,
     size: Size,
+    /// For body bytes that need no look.
+    shortcut: Shortcut,
     /// Bytes were sent that the record does not hold.
     has_read_on: bool,
     /// The client has ended its direction.
@@ -49,6 +58,7 @@ impl Sending {
             buffer: Vec::new(),
             end: 0,
             size: Size::Small,
+            shortcut: Shortcut::default(),
             has_read_on: false,
             client_ended: false,
         }
@@ -79,8 +89,10 @@ impl Sending {
         self.phase == Phase::Refused && self.sent == 0
     }
 
-    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.buffer)
+    /// Gives up whatever is on its way.
+    pub(super) fn give_back(&mut self, buffers: &Buffers) {
+        buffers.give(std::mem::take(&mut self.buffer));
+        self.shortcut.give_back(buffers.pipes());
     }
 }
 
@@ -154,19 +166,23 @@ impl Exchange<'_, '_> {
                 },
             );
         }
+        if let Some(moved) = self.pass_rest(cx)? {
+            return Ok(moved);
+        }
+        let sending = &mut self.sending;
         let buffers = &self.connection.worker().buffers;
         if sending.body.is_done() {
             // The record's own bytes end with this request, so what is pipelined behind it goes there.
             let next = sending.buffer.get(sending.end..).unwrap_or_default();
             self.record.buffer.extend_from_slice(next);
-            buffers.give(sending.take_buffer());
+            sending.give_back(buffers);
             sending.phase = Phase::Done;
             return Ok(Poll::Ready(()));
         }
         match self.downstream.poll_readable(cx) {
             Poll::Ready(_) => {}
             Poll::Pending => {
-                buffers.give(sending.take_buffer());
+                sending.give_back(buffers);
                 return Ok(Poll::Pending);
             }
         }
@@ -176,6 +192,44 @@ impl Exchange<'_, '_> {
         self.read_rest(cx)
     }
 
+    /// Moves body bytes from socket to socket; `None` where they have to be read.
+    fn pass_rest(&mut self, cx: &mut Context<'_>) -> Result<Option<Poll<()>>, End> {
+        let sending = &mut self.sending;
+        let ahead = if sending.end == sending.buffer.len() {
+            sending.body.content_ahead()
+        } else {
+            // What is pipelined behind a request is in the buffer, so the request is over.
+            0
+        };
+        let buffers = &self.connection.worker().buffers;
+        let between = (&*self.downstream, &self.upstream.stream);
+        let is_bulk = sending.size == Size::Large;
+        let shortcut = &mut sending.shortcut;
+        let Some(moved) = shortcut.poll(cx, buffers.pipes(), between, ahead, is_bulk) else {
+            return Ok(None);
+        };
+        buffers.give(std::mem::take(&mut sending.buffer));
+        (sending.sent, sending.end) = (0, 0);
+        let Poll::Ready(moved) = moved else {
+            return Ok(Some(Poll::Pending));
+        };
+        match moved {
+            Moved::Taken(n) => {
+                sending.body.skip(n as u64);
+                self.record.request_bytes += n as u64;
+            }
+            Moved::Given(_) => {}
+            Moved::SenderEnded | Moved::SenderBroken => {
+                return Err(End::Aborted(Failure::ClientClosed));
+            }
+            Moved::ReceiverBroken => {
+                sending.phase = Phase::Refused;
+                return Ok(Some(Poll::Pending));
+            }
+        }
+        Ok(Some(Poll::Ready(())))
+    }
+
     fn read_rest(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
         let sending = &mut self.sending;
         sending.buffer.clear();
@@ -183,7 +237,7 @@ impl Exchange<'_, '_> {
         match self.downstream.poll_read(cx, &mut sending.buffer) {
             Poll::Pending => {
                 let buffers = &self.connection.worker().buffers;
-                buffers.give(sending.take_buffer());
+                sending.give_back(buffers);
                 return Ok(Poll::Pending);
             }
             Poll::Ready(Ok(n)) if n > 0 => {
