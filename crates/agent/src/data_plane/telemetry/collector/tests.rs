@@ -271,3 +271,35 @@ fn an_upstream_cannot_make_series_without_end() {
     assert!(n_series < LIMITS.http + 200, "{n_series} series");
     assert!(page.contains("response_code=\"overflow\""));
 }
+
+#[test]
+fn every_metric_and_label_is_documented() {
+    const PAGE: &str = include_str!("../../../../../../docs/reference/metrics.md");
+    let shared = Arc::new(Shared::default());
+    let telemetry = Telemetry::new(Arc::clone(&shared), LIMITS);
+    telemetry.http(key(Code::Http(200)), |series| series.request(1, 0, 0));
+    let page = page(&[shared]);
+    let mut n_metrics = 0;
+    for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let name = if kind == "counter" {
+            format!("{name}_total")
+        } else {
+            name.to_owned()
+        };
+        assert!(PAGE.contains(&format!("| `{name}` | {kind} |")), "{name}");
+        n_metrics += 1;
+    }
+    assert!(n_metrics > 15);
+    let sample = samples(&page, "istio_requests_total")[0];
+    for label in sample
+        .split(['{', ','])
+        .filter_map(|pair| Some(pair.split_once('=')?.0))
+    {
+        assert!(PAGE.contains(&format!("`{label}`")), "{label}");
+    }
+    for outcome in Outcome::ALL {
+        let row = format!("| `{}` |", outcome.as_str());
+        assert!(PAGE.contains(&row), "{row}");
+    }
+}
