@@ -41,11 +41,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Programs that the benches start, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 4] = [
     ("wrk", "wrk"),
     ("nginx", "nginx-light"),
     ("perf", "linux-perf"),
-    ("openssl", "openssl"),
     ("pip3", "python3-pip"),
 ];
 

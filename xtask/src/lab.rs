@@ -36,6 +36,9 @@ pub(crate) const APP_ID: u32 = 1000;
 /// Port of the web server in the pods.
 pub(crate) const APP_PORT: u16 = 80;
 
+/// Another port of nginx, for those who take what comes there for opaque.
+pub(crate) const OPAQUE_PORT: u16 = 81;
+
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// A node, and a folder with the programs and files of its pods.

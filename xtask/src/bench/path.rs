@@ -135,14 +135,20 @@ fn logs_folder() -> anyhow::Result<tempfile::TempDir> {
 /// Fails where ours has become dearer; only figures that depend little on what else runs count.
 fn guard(report: &Report) -> anyhow::Result<()> {
     for (group, figure) in figures::GUARDED {
-        let Some(ratio) = report.row(group, figure).and_then(|row| row.ratio(0, 1)) else {
+        let Some(row) = report.row(group, figure) else {
             continue;
         };
-        ensure!(
-            ratio.median <= TOLERANCE,
-            "{figure} at {group} is {:.2} times that of the other",
-            ratio.median
-        );
+        for (subject, other) in report.pairs() {
+            let Some(ratio) = row.ratio(subject, other) else {
+                continue;
+            };
+            ensure!(
+                ratio.median <= TOLERANCE,
+                "{figure} at {group}: {} is {:.2}",
+                report.pair_name(subject, other),
+                ratio.median
+            );
+        }
     }
     Ok(())
 }

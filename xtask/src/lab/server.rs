@@ -18,7 +18,7 @@ use testkit::{
     process::{Process, eventually},
 };
 
-use super::{APP_ID, APP_PORT, LIMIT, Lab, read};
+use super::{APP_ID, APP_PORT, LIMIT, Lab, OPAQUE_PORT, read};
 use crate::project;
 
 /// A pod with a web server and without a sidecar.
@@ -159,7 +159,7 @@ fn nginx_command(
            client_body_temp_path {shown}/body; proxy_temp_path {shown}/proxy; fastcgi_temp_path {shown}/fastcgi;\n\
            uwsgi_temp_path {shown}/uwsgi; scgi_temp_path {shown}/scgi;\n\
            keepalive_requests 1000000000;\n\
-           server {{ listen {APP_PORT}; listen [::]:{APP_PORT}; root {shown}; default_type text/plain; }}\n\
+           server {{ listen {APP_PORT}; listen [::]:{APP_PORT}; listen {OPAQUE_PORT}; root {shown}; default_type text/plain; }}\n\
          }}\n"
     );
     fs::write(folder.join("nginx.conf"), config)?;

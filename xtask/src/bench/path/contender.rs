@@ -15,13 +15,14 @@ use std::{
 use anyhow::{Context, ensure};
 use contract::{ids, paths, ports};
 use testkit::{
+    http,
     netns::Pod,
     process::{Process, eventually},
 };
 
 use super::{
     envoy::{self, Features},
-    secrets::Secrets,
+    secrets::{self, Secrets},
     table::{Family, Named},
 };
 use crate::{
@@ -104,22 +105,20 @@ impl Contender {
         let sides = match &entry.carrier {
             None => names.map(|name| scene.side(&name, scene.lab.node().pod()?, None)),
             Some(carrier) => {
+                let [client, server] = names;
+                let pods = [scene.capture(&client)?, scene.capture(&server)?];
+                let folder = scene.lab.folder().join(format!("{name}-mesh"));
+                fs::create_dir_all(&folder)?;
+                let addresses = pods.each_ref().map(|pod| pod.pod.ip4());
+                let mesh = secrets::write_mesh(&folder, addresses, entry.named.family)?;
                 let secrets = match entry.named.family {
                     Family::Plain => [None, None],
-                    Family::Mtls => Secrets::make(scene.lab.folder(), &name)?.map(Some),
+                    Family::Mtls => Secrets::make(&folder)?.map(Some),
                 };
-                let mut pods = Vec::new();
-                for name in &names {
-                    pods.push(scene.lab.capture(name, scene.manifest)?);
-                }
-                let mut secrets = secrets.iter();
-                let sides = pods.into_iter().map(|pod| {
-                    let secrets = secrets.next().and_then(Option::as_ref);
-                    scene.meshed(pod, carrier, secrets)
-                });
-                let sides = sides.collect::<anyhow::Result<Vec<_>>>()?;
-                let sides: [Side; 2] = sides.try_into().ok().context("two pods have two sides")?;
-                sides.map(Ok)
+                let [client, server] = pods;
+                let [of_client, of_server] = secrets;
+                [(client, of_client), (server, of_server)]
+                    .map(|(pod, secrets)| scene.meshed(pod, carrier, &mesh, secrets.as_ref()))
             }
         };
         let [client, server] = sides;
@@ -129,6 +128,9 @@ impl Contender {
             server: server?,
         };
         contender.check()?;
+        if let (Family::Mtls, Some(carrier)) = (entry.named.family, &entry.carrier) {
+            contender.check_mtls(carrier)?;
+        }
         Ok(contender)
     }
 
@@ -166,16 +168,41 @@ impl Contender {
         );
         Ok(())
     }
+
+    /// Whether the answer came by mTLS, by what the server's sidecar says of it.
+    fn check_mtls(&self, carrier: &Carrier) -> anyhow::Result<()> {
+        let (port, path) = match carrier {
+            Carrier::Agent { .. } | Carrier::Ztunnel { .. } => {
+                (ports::STATUS, paths::STATS_PROMETHEUS)
+            }
+            Carrier::Envoy { .. } => (ports::ADMIN, "/stats?filter=inbound.*ssl.handshake"),
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let pod = &self.server.plain.pod;
+        let figures = pod.enter(|| http::get(address, path, lab::LIMIT))?.body;
+        ensure!(
+            is_mutual(&figures),
+            "{} does not speak mTLS:\n{figures}",
+            self.named.name
+        );
+        Ok(())
+    }
 }
 
 // === impl Scene ===
 
 impl Scene<'_> {
+    /// A pod whose traffic is captured.
+    fn capture(&self, name: &str) -> anyhow::Result<Captured> {
+        self.lab.capture(name, self.manifest)
+    }
+
     /// A pod whose sidecar runs, and then its servers.
     fn meshed(
         &self,
         captured: Captured,
         carrier: &Carrier,
+        mesh: &Path,
         secrets: Option<&Secrets>,
     ) -> anyhow::Result<Side> {
         let name = captured.name.clone();
@@ -189,6 +216,11 @@ impl Scene<'_> {
                     .args(["--concurrency", "1", "--access-log-file"])
                     .arg(&access_log)
                     .args(["--access-log-encoding", log.flag()]);
+                // By environment: an agent from before it knew these variables is measured as well.
+                command.env("AGENT_LOCAL_MESH", mesh);
+                if let Some(secrets) = secrets {
+                    command.env("AGENT_CERTS_DIR", &secrets.folder);
+                }
                 command
             }
             Carrier::Envoy { program, features } => {
@@ -255,6 +287,19 @@ impl Encoding {
     }
 }
 
+/// Whether figures of a sidecar count a request by mTLS, or a handshake of Envoy.
+fn is_mutual(figures: &str) -> bool {
+    figures
+        .lines()
+        .filter(|line| {
+            line.contains("ssl.handshake:")
+                || (line.starts_with("istio_requests_total{")
+                    && line.contains("connection_security_policy=\"mutual_tls\""))
+        })
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .any(|count| count > 0.0)
+}
+
 /// ztunnel for one pod, without a control plane: what it does not know passes through as it is.
 fn ztunnel_command(program: &Path, pod: Ipv4Addr) -> Command {
     let workloads = format!(
@@ -272,4 +317,23 @@ fn ztunnel_command(program: &Path, pod: Ipv4Addr) -> Command {
         ("RUST_LOG", "warn"),
     ]);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mtls_is_told_from_plaintext_by_the_sidecars_figures() {
+        let ours = |policy: &str, count: u32| {
+            format!(
+                "istio_requests_total{{a=\"b\",connection_security_policy=\"{policy}\"}} {count}\n"
+            )
+        };
+        assert!(is_mutual(&ours("mutual_tls", 1)));
+        assert!(!is_mutual(&ours("mutual_tls", 0)));
+        assert!(!is_mutual(&ours("none", 1)));
+        assert!(is_mutual("listener.0.0.0.0_15006.ssl.handshake: 3\n"));
+        assert!(!is_mutual("listener.0.0.0.0_15006.ssl.handshake: 0\n"));
+    }
 }

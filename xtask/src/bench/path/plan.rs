@@ -21,11 +21,15 @@ pub(super) fn entries(args: &Args, lab: &Lab, report: &mut Report) -> anyhow::Re
         program: program.to_owned(),
         log: args.access_log,
     };
-    let plain = Family::Plain;
-    let mut entries = vec![entry("ours", plain, Some(agent(&ours)))];
+    let (plain, mtls) = (Family::Plain, Family::Mtls);
+    let mut entries = vec![
+        entry("ours", plain, Some(agent(&ours))),
+        entry("ours mTLS", mtls, Some(agent(&ours))),
+    ];
     if let Some(against) = &args.against {
         let other = lab.install(against, "other-agent")?;
         entries.push(entry("other", plain, Some(agent(&other))));
+        entries.push(entry("other mTLS", mtls, Some(agent(&other))));
     }
     if !args.quick || args.against.is_none() {
         let program = envoy::program(args.envoy.as_deref())?;
@@ -36,10 +40,10 @@ pub(super) fn entries(args: &Args, lab: &Lab, report: &mut Report) -> anyhow::Re
             Some(Carrier::Envoy { program, features })
         };
         entries.push(entry("envoy", plain, envoy(Features::Bare)));
+        entries.push(entry("envoy mTLS", mtls, envoy(Features::Bare)));
         if !args.quick {
             entries.push(entry("envoy+", plain, envoy(Features::Istio)));
-            entries.push(entry("envoy mTLS", Family::Mtls, envoy(Features::Bare)));
-            entries.push(entry("envoy+ mTLS", Family::Mtls, envoy(Features::Istio)));
+            entries.push(entry("envoy+ mTLS", mtls, envoy(Features::Istio)));
         }
     }
     match &args.ztunnel {

@@ -1,18 +1,15 @@
-//! Certificates of the two pods, for contenders that speak mTLS.
+//! What the two pods of a contender know of each other.
 //!
-//! Made anew for each contender by openssl, as files with the names that sidecars look for: a root, and for each pod a P-256 leaf with
-//! its SPIFFE identity. Every leaf is good for both sides of a connection, as those of a mesh's authority are.
+//! Made anew for each contender: the mesh of both as a file for our agent, and for those that speak mTLS a root and a P-256 certificate
+//! with a SPIFFE identity for each pod. Then both are strict, so that nothing passes in plaintext.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::{fs, net::Ipv4Addr, path::Path, path::PathBuf};
 
-use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use testkit::pki::Root;
 
-use crate::project;
+use super::{contender::PEER_PORT, table::Family};
+use crate::lab;
 
 /// What one pod has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,86 +21,97 @@ pub(super) struct Secrets {
 }
 
 /// Service accounts of the pods, the client's first.
-pub(super) const ACCOUNTS: [&str; 2] = ["client", "server"];
-
-const TRUST_DOMAIN: &str = "cluster.local";
+const ACCOUNTS: [&str; 2] = ["client", "server"];
 
 // === impl Secrets ===
 
 impl Secrets {
-    /// Makes the certificates of a client's and a server's pod below `folder`.
-    pub(super) fn make(folder: &Path, name: &str) -> anyhow::Result<[Self; 2]> {
-        let folder = folder.join(format!("{name}-secrets"));
-        fs::create_dir_all(&folder)?;
-        let root = folder.join("root");
-        openssl(
-            Command::new("openssl")
-                .args(["req", "-x509", "-nodes", "-days", "2"])
-                .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
-                .args([
-                    "-subj",
-                    "/O=bench",
-                    "-addext",
-                    "keyUsage=critical,keyCertSign",
-                ])
-                .arg("-keyout")
-                .arg(root.with_extension("key"))
-                .arg("-out")
-                .arg(root.with_extension("pem")),
-        )?;
+    /// Makes the certificates of a client's and a server's pod, in `folder`.
+    pub(super) fn make(folder: &Path) -> anyhow::Result<[Self; 2]> {
+        let root = Root::new("bench");
+        let make = |account, peer| {
+            let own = folder.join(account);
+            fs::create_dir_all(&own)?;
+            root.workload(&identity(account)).write_to(&own)?;
+            anyhow::Ok(Self {
+                folder: own,
+                peer: identity(peer),
+            })
+        };
         let [client, server] = ACCOUNTS;
-        Ok([
-            leaf(&folder, &root, client, server)?,
-            leaf(&folder, &root, server, client)?,
-        ])
+        Ok([make(client, server)?, make(server, client)?])
     }
 }
 
-/// The identity of a service account.
-pub(super) fn identity(account: &str) -> String {
-    format!("spiffe://{TRUST_DOMAIN}/ns/default/sa/{account}")
+/// Writes the mesh of a client's and a server's pod at these addresses for our agent, and says where it is.
+pub(super) fn write_mesh(
+    folder: &Path,
+    addresses: [Ipv4Addr; 2],
+    family: Family,
+) -> anyhow::Result<PathBuf> {
+    let file = folder.join("mesh.json");
+    fs::write(&file, mesh_of(addresses, family).to_string())?;
+    Ok(file)
 }
 
-fn leaf(folder: &Path, root: &Path, account: &str, peer: &str) -> anyhow::Result<Secrets> {
-    let own = folder.join(account);
-    fs::create_dir_all(&own)?;
-    let certificate = own.join("cert-chain.pem");
-    let key = own.join("key.pem");
-    openssl(
-        Command::new("openssl")
-            .args(["req", "-x509", "-nodes", "-days", "1", "-subj", "/"])
-            .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-addext", "keyUsage=critical,digitalSignature"])
-            .args(["-addext", "extendedKeyUsage=serverAuth,clientAuth"])
-            .arg("-addext")
-            .arg(format!("subjectAltName=critical,URI:{}", identity(account)))
-            .arg("-CA")
-            .arg(root.with_extension("pem"))
-            .arg("-CAkey")
-            .arg(root.with_extension("key"))
-            .arg("-keyout")
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate),
-    )?;
-    fs::copy(root.with_extension("pem"), own.join("root-cert.pem"))?;
-    // The sidecar runs as another user, and this folder is gone in a minute.
-    fs::set_permissions(&key, Permissions::from_mode(0o644))?;
-    Ok(Secrets {
-        folder: own,
-        peer: identity(peer),
+fn identity(account: &str) -> String {
+    format!("spiffe://cluster.local/ns/default/sa/{account}")
+}
+
+/// Both pods with a service each, whose ports say what they speak.
+fn mesh_of(addresses: [Ipv4Addr; 2], family: Family) -> Value {
+    let (mode, tunnel) = match family {
+        Family::Plain => ("DISABLE", "NONE"),
+        Family::Mtls => ("STRICT", "LEGACY_ISTIO_MTLS"),
+    };
+    let port = |number: u16, name: &str| json!({ "servicePort": number, "name": name });
+    let services = ACCOUNTS.map(|account| {
+        json!({
+            "name": account,
+            "namespace": "default",
+            "ports": [
+                port(lab::APP_PORT, "http"),
+                port(lab::OPAQUE_PORT, "tcp"),
+                port(PEER_PORT, "http-peer"),
+            ],
+        })
+    });
+    let workloads = ACCOUNTS.iter().zip(addresses).map(|(account, address)| {
+        let service = format!("default/{account}.default.svc.cluster.local");
+        json!({
+            "name": account,
+            "namespace": "default",
+            "addresses": [address],
+            "serviceAccount": account,
+            "tunnelProtocol": tunnel,
+            "services": { service: {} },
+        })
+    });
+    json!({
+        "peerAuthentication": { "mode": mode },
+        "services": services,
+        "workloads": workloads.collect::<Vec<_>>(),
     })
 }
 
-fn openssl(command: &mut Command) -> anyhow::Result<()> {
-    project::find_program("openssl")
-        .context("openssl is not installed: apt-get install openssl")?;
-    let output = command.stdin(Stdio::null()).output()?;
-    ensure!(
-        output.status.success(),
-        "openssl makes no certificate: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pod_has_its_certificate_and_expects_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let [client, server] = Secrets::make(folder.path()).unwrap();
+        assert_eq!(client.peer, identity("server"));
+        assert_eq!(server.peer, identity("client"));
+        let read = |secrets: &Secrets, name| fs::read(secrets.folder.join(name)).unwrap();
+        assert_eq!(
+            read(&client, "root-cert.pem"),
+            read(&server, "root-cert.pem")
+        );
+        assert_ne!(
+            read(&client, "cert-chain.pem"),
+            read(&server, "cert-chain.pem")
+        );
+    }
 }

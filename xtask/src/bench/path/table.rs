@@ -170,7 +170,7 @@ impl Report {
     }
 
     /// Every subject with each other contender of its family.
-    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let subjects = self.contenders.iter().enumerate();
         let subjects = subjects.filter(|(_, contender)| contender.is_subject);
         subjects.flat_map(move |(subject, named)| {
@@ -182,7 +182,8 @@ impl Report {
         })
     }
 
-    fn pair_name(&self, subject: usize, other: usize) -> String {
+    /// How the ratio of two contenders is called.
+    pub(super) fn pair_name(&self, subject: usize, other: usize) -> String {
         let name = |position: usize| {
             self.contenders
                 .get(position)
