@@ -13,12 +13,14 @@
 //! ```
 
 mod access_log;
+mod balance;
 mod captured;
 mod config;
 mod connections;
 mod detect;
 mod edits;
 mod error;
+mod handles;
 mod http1;
 mod inbound;
 pub mod net;
@@ -26,6 +28,7 @@ mod outbound;
 mod pool;
 mod readiness;
 mod server_first;
+mod target;
 mod tcp;
 mod telemetry;
 mod worker;
@@ -44,7 +47,7 @@ use tokio::sync::{oneshot, watch};
 pub use access_log::{
     Control as AccessLogControl, Format, Output as AccessLogOutput, Reader as AccessLogReader,
 };
-pub use config::{Config, Limits, OutboundPolicy};
+pub use config::{Config, Limits};
 pub use error::StartError;
 pub use net::original_destination::Capture;
 pub use telemetry::{Collector, Handshakes, Outcome, Security, Service, Side};
@@ -55,12 +58,6 @@ use telemetry::Shared;
 use worker::{Order, Parts, Phase};
 
 use crate::{peer::PartyNames, workload::Workload};
-
-/// What requests are decided by. Immutable; a change is a new one.
-#[derive(Clone, Debug)]
-pub(crate) struct Snapshot {
-    pub(crate) outbound_policy: OutboundPolicy,
-}
 
 /// Addresses that the listeners have got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +111,6 @@ pub fn start(config: Config) -> Result<DataPlane, StartError> {
         .collect();
     let (logs, access_log) = access_log::channel(config.access_log, config.workers.get());
     let shared: Arc<[Arc<Shared>]> = listeners.iter().map(|_| Arc::default()).collect();
-    let snapshot = Arc::new(Snapshot {
-        outbound_policy: config.outbound_policy,
-    });
     let config = Arc::new(config);
     let mut data_plane = DataPlane {
         orders: watch::Sender::default(),
@@ -133,7 +127,6 @@ pub fn start(config: Config) -> Result<DataPlane, StartError> {
         let (ended, has_ended) = oneshot::channel();
         let parts = Parts {
             config: Arc::clone(&config),
-            snapshot: Arc::clone(&snapshot),
             shared: Arc::clone(shared),
             log,
             listeners,

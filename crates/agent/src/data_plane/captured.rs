@@ -1,33 +1,31 @@
-//! A captured connection from its acceptance to its protocol.
+//! A captured connection: what every layer below knows of it.
 //!
-//! [`serve`] is where inbound and outbound meet after each has found the original destination: it finds out what the client speaks and
-//! hands over to [`http1`] or [`tcp`]. A client that says nothing may be waiting for its server; then the upstream is dialled, and
-//! whoever speaks first decides. [`Connection`] is what every layer below knows of the connection.
+//! [`serve`] is where inbound and outbound meet after each has found the original destination. A [`Connection`] routes each of its
+//! requests by the mesh of the moment, reaches upstreams, and knows how its traffic is counted, logged and changed.
 
-use std::{
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    rc::Rc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+mod begin;
+mod dial;
+
+use std::{cell::OnceCell, net::SocketAddr, rc::Rc, time::Duration};
 
 use super::{
     access_log::Cluster,
     connections::Slot,
-    detect::{Detection, detect},
     edits::{self, Edit},
     error::Failure,
-    http1::{self, Request},
+    http1::Request,
     inbound,
-    net::{Buffers, OriginalDestination, Peer, Size, Stream, connect},
+    net::{OriginalDestination, Peer},
     outbound,
-    pool::{self, Upstream},
-    readiness, tcp,
-    telemetry::{Reporter, Service},
+    pool::Upstream,
+    readiness,
+    target::Target,
+    telemetry::{Reporter, Security, Service},
     worker::{Phase, Worker},
 };
+use crate::{mesh::Protocol, peer::Party};
+
+pub(crate) use begin::serve;
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +46,8 @@ pub(crate) struct Connection {
     role: Role,
     destination: OriginalDestination,
     peer: Peer,
+    /// Who the client's address is known to be.
+    client: OnceCell<Party>,
 }
 
 /// What routing says about a request or a connection.
@@ -57,23 +57,6 @@ pub(crate) enum Decision {
     Forward(Target),
     /// It goes nowhere; the service is the one that it is counted under.
     Refuse(Service, Failure),
-}
-
-/// Where a request or a connection goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) key: pool::Key,
-    pub(crate) service: Service,
-}
-
-/// What a client turned out to speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spoken {
-    Http1,
-    /// Anything else, or the upstream spoke first.
-    Opaque,
-    /// Nothing within the time.
-    Silence,
 }
 
 /// An upstream that was dialled before the protocol was known.
@@ -101,6 +84,7 @@ impl Connection {
             role,
             destination,
             peer,
+            client: OnceCell::new(),
         }
     }
 
@@ -172,21 +156,86 @@ impl Connection {
         }
     }
 
-    /// Where a request goes; `target` is its request target.
-    pub(crate) fn route(&self, request: &Request, target: &[u8]) -> Decision {
+    /// What is spoken, as far as the mesh says.
+    fn protocol(&self) -> Protocol {
+        let (mesh, destination) = (self.worker.mesh(), self.destination());
+        match self.role {
+            Role::Inbound => mesh.inbound(destination.port()).protocol,
+            Role::Outbound => match mesh.endpoint_at(destination) {
+                Some((port, _)) => port.protocol,
+                None => mesh
+                    .service_at(destination)
+                    .map_or(Protocol::undeclared(destination.port()), |port| {
+                        port.protocol
+                    }),
+            },
+            Role::Readiness => Protocol::Http,
+        }
+    }
+
+    /// How long a client may be silent before its server is asked to speak first.
+    fn detect_timeout(&self) -> Duration {
+        let told = self.worker.mesh().settings().detection_timeout;
+        told.unwrap_or(self.worker.config.detect_timeout)
+    }
+
+    /// Whether the workload calls, rather than being called.
+    pub(crate) fn calls(&self) -> bool {
+        self.role == Role::Outbound
+    }
+
+    /// The other side in the words of metrics before anything is routed: the client where the workload is called.
+    pub(crate) fn client(&self, _metadata: &[u8]) -> Party {
+        if self.role != Role::Inbound {
+            return Party::unknown().clone();
+        }
+        let by_address = || {
+            let mesh = self.worker.mesh();
+            match mesh.workload_at(self.peer.0.ip()) {
+                Some(workload) => self.worker.handles.party(workload, None),
+                None => Party::unknown().clone(),
+            }
+        };
+        self.client.get_or_init(by_address).clone()
+    }
+
+    /// The other side in the words of metrics once it is clear where the call goes; its identity is still to be proven.
+    pub(crate) fn peer_of(&self, client: &Party, target: &Target) -> Party {
+        match &target.workload {
+            Some(workload) if self.calls() => self.worker.handles.party(workload, None),
+            _ => client.clone(),
+        }
+    }
+
+    /// How the connection of the other sidecar is secured.
+    pub(crate) fn security(&self) -> Security {
+        Security::Plaintext
+    }
+
+    /// Where a request goes; `target` and `host` are its request target and `Host` field.
+    pub(crate) fn route(&self, request: &Request, target: &[u8], host: &[u8]) -> Decision {
         match self.role {
             Role::Readiness => readiness::route(self.destination, request, target),
-            Role::Outbound | Role::Inbound => self.route_tcp(),
+            Role::Outbound | Role::Inbound => self.route_by(Some(host)),
         }
     }
 
     /// Where an opaque connection goes.
     pub(crate) fn route_tcp(&self) -> Decision {
+        self.route_by(None)
+    }
+
+    fn route_by(&self, host: Option<&[u8]>) -> Decision {
+        let (mesh, handles) = (self.worker.mesh(), &self.worker.handles);
         match self.role {
-            Role::Outbound => outbound::route(self.worker.snapshot(), self.destination),
+            Role::Outbound => outbound::route(&mesh, handles, self.destination, host),
             Role::Inbound | Role::Readiness => {
+                let own = mesh.inbound(self.destination().port()).service;
+                let service = own.map_or(Service::InboundPassthrough, |port| {
+                    Service::Known(handles.service(&port.service))
+                });
                 let capture = self.worker.config.inbound_capture;
-                inbound::route(self.destination, capture, self.peer)
+                inbound::route(self.destination, capture, self.peer, service)
             }
         }
     }
@@ -206,33 +255,9 @@ impl Connection {
             added: &[],
         }
     }
-
-    /// A connection to `target`: an idle one if `pooled` and there is one, else a new one.
-    pub(crate) async fn upstream(
-        &self,
-        target: &Target,
-        pooled: bool,
-    ) -> Result<Upstream, Failure> {
-        let idle = if pooled {
-            self.worker.pool.take(&target.key)
-        } else {
-            None
-        };
-        if let Some(upstream) = idle {
-            return Ok(upstream);
-        }
-        let limit = self.worker.config.connect_timeout;
-        let stream = connect(target.key.address, target.key.source, limit).await?;
-        self.worker.telemetry.count_dialled();
-        let local = self.logs().then(|| stream.local_address()).flatten();
-        Ok(Upstream {
-            stream,
-            key: target.key,
-            local,
-            reused: false,
-        })
-    }
 }
+
+// === impl Dialled ===
 
 impl From<Upstream> for Dialled {
     fn from(upstream: Upstream) -> Self {
@@ -241,107 +266,4 @@ impl From<Upstream> for Dialled {
             early: Vec::new(),
         }
     }
-}
-
-/// Serves a connection whose original destination is known and not the proxy itself.
-pub(crate) async fn serve(connection: &Connection, mut stream: Stream) {
-    let mut first = Vec::new();
-    let worker = connection.worker();
-    let spoken = if worker.server_first.knows(connection.destination()) {
-        Spoken::Silence
-    } else {
-        let limit = worker.config.detect_timeout;
-        listen(connection, &mut stream, &mut first, limit).await
-    };
-    match spoken {
-        Spoken::Http1 => http1::serve(connection, stream, first, None).await,
-        Spoken::Opaque => tcp::serve(connection, stream, first, None).await,
-        Spoken::Silence => serve_silent(connection, stream, first).await,
-    }
-}
-
-/// Serves a client that has said nothing yet: whoever speaks first decides.
-async fn serve_silent(connection: &Connection, mut stream: Stream, mut first: Vec<u8>) {
-    let target = match connection.route_tcp() {
-        Decision::Forward(target) => target,
-        Decision::Refuse(..) => return tcp::serve(connection, stream, first, None).await,
-    };
-    let mut upstream = match connection.upstream(&target, false).await {
-        Ok(upstream) => upstream,
-        Err(failure) => return tcp::serve(connection, stream, first, Some(Err(failure))).await,
-    };
-    let (worker, destination) = (connection.worker(), connection.destination());
-    connection.slot().expire_after(worker.timeouts.tcp_idle);
-    let mut early = Vec::new();
-    let client_spoke = poll_fn(|cx| {
-        if poll_bytes(cx, &mut stream, &mut first, &worker.buffers).is_ready() {
-            Poll::Ready(true)
-        } else if poll_bytes(cx, &mut upstream.stream, &mut early, &worker.buffers).is_ready() {
-            Poll::Ready(false)
-        } else {
-            connection.slot().poll_expired(cx).map(|()| false)
-        }
-    })
-    .await;
-    if client_spoke {
-        let limit = worker.config.detect_timeout;
-        if listen(connection, &mut stream, &mut first, limit).await == Spoken::Http1 {
-            worker.server_first.forget(destination);
-            return http1::serve(connection, stream, first, Some(upstream)).await;
-        }
-    } else if !early.is_empty() {
-        worker.server_first.note(destination);
-    }
-    let dialled = Dialled { upstream, early };
-    tcp::serve(connection, stream, first, Some(Ok(dialled))).await;
-}
-
-/// Reads until the protocol is clear or `limit` is over; `first` may hold bytes already.
-async fn listen(
-    connection: &Connection,
-    stream: &mut Stream,
-    first: &mut Vec<u8>,
-    limit: Duration,
-) -> Spoken {
-    let buffers = &connection.worker().buffers;
-    let listening = poll_fn(|cx| {
-        loop {
-            match detect(first) {
-                Detection::Http1 => return Poll::Ready(Spoken::Http1),
-                Detection::Opaque => return Poll::Ready(Spoken::Opaque),
-                Detection::NeedMore => {}
-            }
-            match ready!(poll_bytes(cx, stream, first, buffers)) {
-                Ok(n) if n > 0 => {}
-                // The end, or a request line that fills the buffer: the HTTP parser has the better answer to the latter.
-                Ok(_) | Err(_) if !first.is_empty() && first.len() == first.capacity() => {
-                    return Poll::Ready(Spoken::Http1);
-                }
-                Ok(_) | Err(_) => return Poll::Ready(Spoken::Opaque),
-            }
-        }
-    });
-    match tokio::time::timeout(limit, listening).await {
-        Ok(spoken) => spoken,
-        Err(_elapsed) if first.is_empty() => Spoken::Silence,
-        Err(_elapsed) => Spoken::Opaque,
-    }
-}
-
-/// Reads what has come; holds no buffer while there is nothing.
-fn poll_bytes(
-    cx: &mut Context<'_>,
-    stream: &mut Stream,
-    bytes: &mut Vec<u8>,
-    buffers: &Buffers,
-) -> Poll<io::Result<usize>> {
-    ready!(stream.poll_readable(cx))?;
-    if bytes.capacity() == 0 {
-        *bytes = buffers.take(Size::Small);
-    }
-    let read = stream.poll_read(cx, bytes);
-    if bytes.is_empty() {
-        buffers.give(std::mem::take(bytes));
-    }
-    read
 }

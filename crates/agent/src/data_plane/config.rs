@@ -29,8 +29,6 @@ pub struct Config {
     /// Ports that are never dialled, at any address, besides those of the two capture listeners: other names of the proxy itself.
     /// Default: 15001 and 15006.
     pub reserved_ports: Vec<u16>,
-    /// What becomes of outbound connections to destinations that the mesh does not know. Default: allowed.
-    pub outbound_policy: OutboundPolicy,
     /// What is known of the mesh; its changes apply to requests that begin after them. Default: nothing.
     pub mesh: MeshStore,
     /// How long a client may be silent before its server is asked to speak first. Default 100 ms: more than any client needs that speaks
@@ -79,16 +77,6 @@ pub struct Limits {
     pub tcp_series: usize,
 }
 
-/// What becomes of outbound connections to destinations that the mesh does not know (Istio's `outboundTrafficPolicy`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OutboundPolicy {
-    /// They go where they were meant to go.
-    #[default]
-    AllowAny,
-    /// HTTP is answered with 502, anything else is reset.
-    RegistryOnly,
-}
-
 // === impl Config ===
 
 impl Config {
@@ -109,7 +97,6 @@ impl Config {
             outbound_capture: Capture::Redirect,
             inbound_capture: Capture::Redirect,
             reserved_ports: vec![contract::ports::OUTBOUND, contract::ports::INBOUND],
-            outbound_policy: OutboundPolicy::AllowAny,
             mesh: MeshStore::default(),
             detect_timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_secs(10),

@@ -88,6 +88,8 @@ pub(crate) enum Failure {
     IdleTimeout,
     /// Policy has no place for this destination.
     NoRoute,
+    /// The service has nobody who could take it.
+    NoEndpoint,
     /// The path is not served here.
     NotFound,
     /// The proxy is stopping and the deadline has passed, or its task was dropped.
@@ -126,7 +128,7 @@ impl Failure {
             Self::RequestHead(_) | Self::RequestBody(_) => Flag::DownstreamProtocol,
             Self::ClientClosed | Self::Cancelled => Flag::DownstreamClosed,
             Self::HeadTimeout | Self::IdleTimeout => Flag::Idle,
-            Self::NoRoute => Flag::NoUpstream,
+            Self::NoRoute | Self::NoEndpoint => Flag::NoUpstream,
             Self::NotFound => Flag::None,
         }
     }
@@ -150,9 +152,15 @@ impl Failure {
             Self::HeadTimeout => "request_head_timeout",
             Self::IdleTimeout => "idle_timeout",
             Self::NoRoute => "no_route",
+            Self::NoEndpoint => "no_healthy_upstream",
             Self::NotFound => "not_found",
             Self::Cancelled => "proxy_stopped",
         }
+    }
+
+    /// Whether the upstream was not even reached, so that nobody can have acted on anything.
+    pub(crate) fn was_not_reached(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::ConnectTimeout)
     }
 
     /// The HTTP status of the proxy's own answer.
@@ -168,7 +176,11 @@ impl Failure {
             | Self::UnaskedUpgrade
             | Self::NoRoute
             | Self::UpstreamTruncated => 502,
-            Self::Connect(_) | Self::ConnectTimeout | Self::UpstreamClosed | Self::Cancelled => 503,
+            Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::NoEndpoint
+            | Self::UpstreamClosed
+            | Self::Cancelled => 503,
             Self::IdleTimeout => 504,
         }
     }
@@ -199,6 +211,7 @@ impl fmt::Display for Failure {
             Self::NoRoute => {
                 f.write_str("the mesh's outbound policy does not allow this destination")
             }
+            Self::NoEndpoint => f.write_str("no pod behind the service is ready"),
             Self::NotFound => f.write_str("this path is not served here"),
             Self::Cancelled => f.write_str("the proxy stopped"),
         }

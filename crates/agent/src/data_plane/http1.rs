@@ -23,10 +23,11 @@ use input::{Input, Next};
 use record::Record;
 
 use super::{
-    captured::{Connection, Decision, Target},
+    captured::{Connection, Decision},
     error::Failure,
     net::Stream,
     pool::Upstream,
+    target::Target,
     tcp,
 };
 
@@ -96,16 +97,26 @@ async fn request(
             return After::Linger;
         }
     };
-    let target = match connection.route(&head, record.text(head.target)) {
+    let (path, host) = (record.text(head.target), record.text(head.authority));
+    let mut target = match connection.route(&head, path, host) {
         Decision::Forward(target) => target,
         Decision::Refuse(service, failure) => {
             record.service = service;
             return refuse(connection, downstream, record, input, failure, body).await;
         }
     };
-    record.service = target.service.clone();
+    record.target(&target);
     record.edit(&mut head, len, connection.request_edit(&target));
-    match forward(connection, downstream, &mut record, &head, body, &target).await {
+    match forward(
+        connection,
+        downstream,
+        &mut record,
+        &head,
+        body,
+        &mut target,
+    )
+    .await
+    {
         Ok(after) => {
             input.put_back(connection, record.finish());
             after
@@ -141,7 +152,7 @@ async fn forward(
     record: &mut Record<'_>,
     head: &Request,
     body: Body,
-    target: &Target,
+    target: &mut Target,
 ) -> Result<After, Failure> {
     let mut upstream = connection.upstream(target, true).await?;
     loop {

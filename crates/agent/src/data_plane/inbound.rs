@@ -4,25 +4,28 @@
 
 use super::{
     Capture,
-    captured::{Decision, Target},
+    captured::Decision,
     net::{OriginalDestination, Peer, Source},
     pool::Key,
+    target::Target,
     telemetry::Service,
 };
 
 /// Where a call goes: to the port that the peer had dialled, from an address that the capture rules let pass.
-pub(crate) fn route(destination: OriginalDestination, capture: Capture, peer: Peer) -> Decision {
+pub(crate) fn route(
+    destination: OriginalDestination,
+    capture: Capture,
+    peer: Peer,
+    service: Service,
+) -> Decision {
     let source = match capture {
         Capture::Tproxy => Source::Client(peer.0.ip()),
         Capture::Redirect | Capture::Fixed(_) => Source::Inbound,
     };
-    Decision::Forward(Target {
-        key: Key {
-            address: destination.0,
-            source,
-        },
-        service: Service::InboundPassthrough,
-    })
+    Decision::Forward(Target::unknown(
+        Key::plaintext(destination.0, source),
+        service,
+    ))
 }
 
 #[cfg(test)]
@@ -37,7 +40,9 @@ mod tests {
             (Capture::Redirect, Source::Inbound),
             (Capture::Tproxy, Source::Client(peer.0.ip())),
         ] {
-            let Decision::Forward(target) = route(destination, capture, peer) else {
+            let Decision::Forward(target) =
+                route(destination, capture, peer, Service::InboundPassthrough)
+            else {
                 panic!("refused");
             };
             assert_eq!(target.key.address, destination.0);

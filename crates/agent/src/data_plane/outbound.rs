@@ -1,47 +1,54 @@
-//! The workload's own calls: accepted on the outbound port, routed by original destination.
+//! The workload's own calls: accepted on the outbound port, routed by original destination and host.
 //!
-//! [`inbound`](super::inbound) is the mirror. Services, balancing and mutual TLS belong into [`route`]: it sees the snapshot and the
-//! destination and decides, and nothing else on the way does.
+//! [`inbound`](super::inbound) is the mirror. A pod that was dialled by its own address gets the call itself; otherwise the host that a
+//! request names decides, then the virtual address; what the mesh does not know is left to policy.
+
+use std::sync::Arc;
 
 use super::{
-    OutboundPolicy, Snapshot,
-    captured::{Decision, Target},
+    balance,
+    captured::Decision,
     error::Failure,
+    handles::Handles,
     net::{OriginalDestination, Source},
     pool::Key,
+    target::Target,
     telemetry::Service,
 };
+use crate::mesh::{Mesh, OutboundPolicy, ServicePort};
 
-/// Where a call goes. No service is known, so policy alone decides.
-pub(crate) fn route(snapshot: &Snapshot, destination: OriginalDestination) -> Decision {
-    match snapshot.outbound_policy {
-        OutboundPolicy::AllowAny => Decision::Forward(Target {
-            key: Key {
-                address: destination.0,
-                source: Source::Routing,
-            },
-            service: Service::Passthrough,
-        }),
+/// Where a call goes; `host` are the bytes of the request's `Host` field, none for what is not HTTP.
+pub(crate) fn route(
+    mesh: &Mesh,
+    handles: &Handles,
+    OriginalDestination(destination): OriginalDestination,
+    host: Option<&[u8]>,
+) -> Decision {
+    if let Some((port, endpoint)) = mesh.endpoint_at(destination) {
+        let service = Service::Known(handles.service(&port.service));
+        return Decision::Forward(Target::pod(mesh, &endpoint.workload, destination, service));
+    }
+    let named = host.and_then(|host| mesh.service_named(host, destination.port()));
+    if let Some(port) = named.or_else(|| mesh.service_at(destination)) {
+        return balanced(mesh, handles, port);
+    }
+    if let Some(workload) = mesh.workload_at(destination.ip()) {
+        let service = Service::Passthrough;
+        return Decision::Forward(Target::pod(mesh, workload, destination, service));
+    }
+    match mesh.settings().outbound_policy {
+        OutboundPolicy::AllowAny => Decision::Forward(Target::unknown(
+            Key::plaintext(destination, Source::Routing),
+            Service::Passthrough,
+        )),
         OutboundPolicy::RegistryOnly => Decision::Refuse(Service::BlackHole, Failure::NoRoute),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_destination_is_left_to_policy() {
-        let destination = OriginalDestination(([192, 0, 2, 1], 80).into());
-        let route = |outbound_policy| route(&Snapshot { outbound_policy }, destination);
-        let Decision::Forward(target) = route(OutboundPolicy::AllowAny) else {
-            panic!("refused although any destination is allowed");
-        };
-        assert_eq!(target.key.address, destination.0);
-        assert_eq!(target.key.source, Source::Routing);
-        assert!(matches!(
-            route(OutboundPolicy::RegistryOnly),
-            Decision::Refuse(Service::BlackHole, Failure::NoRoute)
-        ));
+fn balanced(mesh: &Mesh, handles: &Handles, port: &Arc<ServicePort>) -> Decision {
+    let service = Service::Known(handles.service(&port.service));
+    match balance::pick(&port.endpoints, None) {
+        Some(endpoint) => Decision::Forward(Target::endpoint(mesh, port, endpoint, service)),
+        None => Decision::Refuse(service, Failure::NoEndpoint),
     }
 }

@@ -11,12 +11,15 @@ use std::{
 };
 
 use super::net::{Source, Stream};
+use crate::peer::Party;
 
 /// What makes connections interchangeable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) address: SocketAddr,
     pub(crate) source: Source,
+    /// By mutual TLS.
+    pub(crate) is_secured: bool,
 }
 
 /// A connection to an upstream.
@@ -24,6 +27,8 @@ pub(crate) struct Key {
 pub(crate) struct Upstream {
     pub(crate) stream: Stream,
     pub(crate) key: Key,
+    /// Who the other side is, in the words of metrics.
+    pub(crate) party: Party,
     /// Our own address, where the access log wants it.
     pub(crate) local: Option<SocketAddr>,
     /// It has served a request before.
@@ -47,6 +52,19 @@ pub(crate) struct Pool {
     limits: Limits,
     idle: RefCell<HashMap<Key, Vec<(Upstream, Instant)>>>,
     n_idle: Cell<usize>,
+}
+
+// === impl Key ===
+
+impl Key {
+    /// An upstream that is spoken to as the application speaks.
+    pub(crate) fn plaintext(address: SocketAddr, source: Source) -> Self {
+        Self {
+            address,
+            source,
+            is_secured: false,
+        }
+    }
 }
 
 // === impl Pool ===

@@ -5,11 +5,12 @@
 use contract::paths::HEALTHZ_READY;
 
 use super::{
-    captured::{Decision, Target},
+    captured::Decision,
     error::Failure,
     http1::Request,
     net::{OriginalDestination, Source},
     pool::Key,
+    target::Target,
     telemetry::Service,
 };
 
@@ -22,11 +23,6 @@ pub(crate) fn route(status: OriginalDestination, request: &Request, target: &[u8
     if path != HEALTHZ_READY.as_bytes() || !request.is_get() {
         return Decision::Refuse(Service::InboundPassthrough, Failure::NotFound);
     }
-    Decision::Forward(Target {
-        key: Key {
-            address: status.0,
-            source: Source::Routing,
-        },
-        service: Service::InboundPassthrough,
-    })
+    let key = Key::plaintext(status.0, Source::Routing);
+    Decision::Forward(Target::unknown(key, Service::InboundPassthrough))
 }

@@ -3,27 +3,28 @@
 //! [`serve`] carries a connection whose protocol is not HTTP; [`pump`] is also what an upgraded or CONNECTed HTTP connection becomes.
 //! A direction holds a buffer only while the other side does not take its bytes, and larger ones only while it fills them.
 
+mod record;
+
 use std::{
     cell::Cell,
     future::poll_fn,
     io,
-    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Instant, SystemTime},
 };
 
+use record::Record;
+
 use super::{
-    access_log::Line,
     captured::{Connection, Decision, Dialled},
-    error::{Failure, Flag},
+    error::Failure,
     net::{
         Buffers, Size, Stream,
         splice::{Moved, Shortcut},
     },
-    telemetry::{Code, Key, Security, Service, TcpSeries},
+    target::Target,
+    telemetry::TcpSeries,
 };
-use crate::peer::Party;
 
 /// Bytes that a connection has carried.
 #[derive(Debug, Default)]
@@ -57,17 +58,6 @@ enum State {
 enum Broken {
     Sender,
     Receiver,
-}
-
-/// A connection, reported when it is dropped.
-struct Record<'a> {
-    connection: &'a Connection,
-    service: Service,
-    traffic: Traffic,
-    flag: Flag,
-    details: Option<&'static str>,
-    upstream: Option<(SocketAddr, Option<SocketAddr>)>,
-    started: Instant,
 }
 
 // === impl Traffic ===
@@ -222,27 +212,30 @@ impl Drop for Flow<'_> {
     }
 }
 
-/// Carries an opaque connection to wherever it is routed. `first` was already read; `dialled` is what came of protocol
-/// detection's own attempt to reach the upstream.
+/// Carries an opaque connection to wherever it is routed. `first` was already read; `dialled` is where protocol detection has tried
+/// to reach the upstream, and what came of it.
 pub(crate) async fn serve(
     connection: &Connection,
     mut downstream: Stream,
     first: Vec<u8>,
-    dialled: Option<Result<Dialled, Failure>>,
+    dialled: Option<(Target, Result<Dialled, Failure>)>,
 ) {
     let mut record = Record::new(connection);
-    let dialled = match (dialled, connection.route_tcp()) {
-        (Some(dialled), _) => dialled,
-        (None, Decision::Forward(target)) => {
-            let upstream = connection.upstream(&target, false).await;
-            upstream.map(Dialled::from)
+    let dialled = match dialled {
+        Some((target, dialled)) => {
+            record.target(&target);
+            dialled.map(|dialled| (target, dialled))
         }
-        (None, Decision::Refuse(_, failure)) => Err(failure),
+        None => dial(connection, &mut record).await,
     };
-    let Dialled {
-        mut upstream,
-        early,
-    } = match dialled {
+    // The target is held as long as the connection is load of its endpoint.
+    let (
+        _target,
+        Dialled {
+            mut upstream,
+            early,
+        },
+    ) = match dialled {
         Ok(dialled) => dialled,
         Err(failure) => {
             record.fail(&failure);
@@ -251,19 +244,30 @@ pub(crate) async fn serve(
             return;
         }
     };
-    record.upstream = Some((upstream.key.address, upstream.local));
+    let traffic = record.open(&upstream);
     let to = &mut upstream.stream;
-    let carried = pump(
-        connection,
-        &mut downstream,
-        to,
-        first,
-        early,
-        &record.traffic,
-    );
-    match carried.await {
-        Ok(()) => record.flag = Flag::None,
+    let carried = pump(connection, &mut downstream, to, first, early, traffic).await;
+    match carried {
+        Ok(()) => record.end(),
         Err(failure) => record.fail(&failure),
+    }
+}
+
+/// Reaches the upstream of a connection that nobody has routed yet.
+async fn dial(
+    connection: &Connection,
+    record: &mut Record<'_>,
+) -> Result<(Target, Dialled), Failure> {
+    match connection.route_tcp() {
+        Decision::Forward(mut target) => {
+            record.target(&target);
+            let upstream = connection.upstream(&mut target, false).await?;
+            Ok((target, Dialled::from(upstream)))
+        }
+        Decision::Refuse(service, failure) => {
+            record.service = service;
+            Err(failure)
+        }
     }
 }
 
@@ -316,85 +320,4 @@ pub(crate) async fn pump(
         upstream.reset_on_close();
     }
     carried
-}
-
-// === impl Record ===
-
-impl<'a> Record<'a> {
-    fn new(connection: &'a Connection) -> Self {
-        let service = match connection.route_tcp() {
-            Decision::Forward(target) => target.service,
-            Decision::Refuse(service, _) => service,
-        };
-        let series = connection.reporter().map(|reporter| {
-            connection.worker().telemetry.tcp(Key {
-                reporter,
-                peer: Party::unknown(),
-                service: &service,
-                code: Code::Tcp,
-                flag: Flag::None,
-                security: Security::Plaintext,
-            })
-        });
-        if let Some(series) = &series {
-            series.opened();
-        }
-        Self {
-            connection,
-            service,
-            traffic: series.map(Traffic::counted_in).unwrap_or_default(),
-            flag: Flag::DownstreamClosed,
-            details: None,
-            upstream: None,
-            started: Instant::now(),
-        }
-    }
-
-    fn fail(&mut self, failure: &Failure) {
-        self.flag = failure.flag();
-        self.details = Some(failure.code());
-    }
-}
-
-impl Drop for Record<'_> {
-    fn drop(&mut self) {
-        let connection = self.connection;
-        let Some(reporter) = connection.reporter() else {
-            return;
-        };
-        let worker = connection.worker();
-        let key = Key {
-            reporter,
-            peer: Party::unknown(),
-            service: &self.service,
-            code: Code::Tcp,
-            flag: self.flag,
-            security: Security::Plaintext,
-        };
-        worker.telemetry.tcp(key).closed();
-        if !connection.logs() {
-            return;
-        }
-        let duration = self.started.elapsed();
-        worker.log(&Line {
-            started: SystemTime::now() - duration,
-            http: None,
-            status: 0,
-            flags: self.flag.as_str(),
-            details: self.details,
-            termination: None,
-            transport_failure: None,
-            bytes_received: self.traffic.received(),
-            bytes_sent: self.traffic.sent(),
-            duration,
-            upstream_time: None,
-            upstream_host: self.upstream.map(|(host, _)| host),
-            upstream_local: self.upstream.and_then(|(_, local)| local),
-            cluster: connection.cluster(&self.service),
-            downstream_local: connection.destination(),
-            downstream_remote: connection.peer(),
-            server_name: None,
-            route: None,
-        });
-    }
 }

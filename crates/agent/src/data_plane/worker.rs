@@ -7,6 +7,7 @@ use std::{
     cell::Cell,
     io,
     net::TcpListener as StdListener,
+    ops::Deref,
     rc::Rc,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
@@ -20,16 +21,19 @@ use tokio::{
 };
 
 use super::{
-    Capture, Config, Snapshot,
+    Capture, Config,
     access_log::{self, AccessLog, Line},
     captured::{self, Connection, Role},
     connections::{Connections, Ticks},
+    handles::Handles,
     http1,
     net::{Buffers, OriginalDestination, Peer, Stream, canonical},
     pool::{self, Pool},
     server_first::ServerFirst,
     telemetry::{self, Shared, Telemetry},
 };
+
+use crate::mesh::Mesh;
 
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +58,6 @@ pub(crate) struct Order {
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
-    pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: access_log::Sender,
     pub(crate) listeners: Vec<(Role, StdListener)>,
@@ -76,8 +79,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) telemetry: Telemetry,
     pub(crate) server_first: ServerFirst,
+    pub(crate) handles: Handles,
     connections: Rc<Connections>,
-    snapshot: Arc<Snapshot>,
     log: Rc<AccessLog>,
     guarded: Arc<[u16]>,
     phase: Cell<Phase>,
@@ -123,13 +126,7 @@ pub(crate) fn run(parts: Parts) {
             return;
         }
     };
-    let worker = Worker::new(
-        &parts.config,
-        parts.snapshot,
-        parts.shared,
-        parts.log,
-        parts.guarded,
-    );
+    let worker = Worker::new(&parts.config, parts.shared, parts.log, parts.guarded);
     let ended = parts.ended;
     let life = live(
         Rc::clone(&worker),
@@ -209,6 +206,7 @@ async fn sweep(worker: Rc<Worker>) {
             worker.buffers.trim();
             worker.telemetry.note_idle(worker.pool.n_idle());
             worker.telemetry.sweep(now);
+            worker.handles.sweep();
         }
     }
 }
@@ -276,7 +274,6 @@ async fn serve(
 impl Worker {
     fn new(
         config: &Arc<Config>,
-        snapshot: Arc<Snapshot>,
         shared: Arc<Shared>,
         log: access_log::Sender,
         guarded: Arc<[u16]>,
@@ -308,9 +305,9 @@ impl Worker {
                 },
             ),
             server_first: ServerFirst::default(),
+            handles: Handles::new(Arc::clone(&config.names)),
             connections,
             config: Arc::clone(config),
-            snapshot,
             log: AccessLog::new(log),
             guarded,
             phase: Cell::new(Phase::Running),
@@ -321,9 +318,9 @@ impl Worker {
         self.phase.get()
     }
 
-    /// The configuration to decide the request at hand by.
-    pub(crate) fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
+    /// The mesh to decide the request at hand by.
+    pub(crate) fn mesh(&self) -> impl Deref<Target = Arc<Mesh>> {
+        self.config.mesh.load()
     }
 
     pub(crate) fn has_log(&self) -> bool {

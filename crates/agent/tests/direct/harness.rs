@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use agent::data_plane::{self, Capture, Config, DataPlane};
+use agent::{
+    data_plane::{self, Capture, Config, DataPlane},
+    mesh::{Mesh, Model, Own},
+};
 use prometheus_client::{encoding::text, registry::Registry};
 
 /// How long anything may take that is expected to happen.
@@ -78,6 +81,12 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// A mesh, as `--local-mesh` reads it, seen by pod `client` in namespace `shop`.
+pub(crate) fn mesh(model: serde_json::Value) -> Mesh {
+    let model: Model = serde_json::from_value(model).unwrap();
+    Mesh::build(&model, &Own::new("shop", "client"), None).unwrap()
+}
+
 /// An address where nobody listens.
 pub(crate) fn nobody() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -132,7 +141,12 @@ impl Proxy {
 
 impl Server {
     pub(crate) fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on([127, 0, 0, 1])
+    }
+
+    /// A server on another address of this machine.
+    pub(crate) fn on(address: [u8; 4]) -> Self {
+        let listener = TcpListener::bind(SocketAddr::from((address, 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, accepted) = mpsc::channel();
         thread::spawn(move || {
@@ -143,6 +157,11 @@ impl Server {
             }
         });
         Self { address, accepted }
+    }
+
+    /// A connection that the proxy has made, if there is one already.
+    pub(crate) fn try_accept(&self) -> Option<Wire> {
+        self.accepted.try_recv().ok().map(Wire::new)
     }
 
     /// The next connection that the proxy makes.

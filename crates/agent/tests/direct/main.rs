@@ -16,4 +16,5 @@ mod lifecycle;
 mod messages;
 mod opaque;
 mod pooling;
+mod services;
 mod telemetry;

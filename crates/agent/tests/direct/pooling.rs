@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use agent::data_plane::OutboundPolicy;
+use agent::mesh::MeshStore;
+use serde_json::json;
 
-use crate::harness::{Proxy, config, eventually, nobody, pair, pair_with, warm};
+use crate::harness::{Proxy, config, eventually, mesh, nobody, pair, pair_with, warm};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody";
@@ -172,7 +173,8 @@ fn a_refused_connection_is_answered_with_503() {
 
 #[test]
 fn policy_can_refuse_unknown_destinations() {
-    let (proxy, server) = pair_with(|config| config.outbound_policy = OutboundPolicy::RegistryOnly);
+    let only = json!({"settings": {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}});
+    let (proxy, server) = pair_with(|config| config.mesh = MeshStore::new(mesh(only)));
     let mut client = proxy.outbound();
     client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert_eq!(client.refusal(), (502, "no_route".to_owned()));

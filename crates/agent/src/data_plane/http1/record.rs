@@ -16,8 +16,9 @@ use crate::data_plane::{
     edits::Edit,
     error::{Failure, Flag},
     pool::Upstream,
+    target::Target,
     tcp::Traffic,
-    telemetry::{Code, Key, Security, Service},
+    telemetry::{Code, Key, Service},
 };
 use crate::peer::Party;
 
@@ -39,6 +40,7 @@ pub(super) struct Record<'a> {
     /// The status that the client was sent.
     pub(super) status: u16,
     pub(super) service: Service,
+    peer: Party,
     /// Bytes of the tunnel that the request became.
     pub(super) traffic: Traffic,
     head: Option<Request>,
@@ -59,12 +61,12 @@ impl<'a> Record<'a> {
         Self {
             connection,
             end: buffer.len(),
-            buffer,
             keep_alive: head.is_some_and(|head| head.persistent),
             request_bytes: 0,
             response_bytes: 0,
             status: 0,
             service: connection.service(),
+            peer: connection.client(head.map_or(&[], |head| head.peer_metadata.of(&buffer))),
             traffic: Traffic::default(),
             head: head.copied(),
             details: "via_upstream",
@@ -75,11 +77,21 @@ impl<'a> Record<'a> {
             started: Instant::now(),
             ended: Cell::new(None),
             is_reported: false,
+            buffer,
         }
+    }
+
+    /// Notes where the request goes.
+    pub(super) fn target(&mut self, target: &Target) {
+        self.service = target.service.clone();
+        self.peer = self.connection.peer_of(&self.peer, target);
     }
 
     /// Notes who serves the request.
     pub(super) fn upstream(&mut self, upstream: &Upstream) {
+        if self.connection.calls() {
+            self.peer = upstream.party.clone();
+        }
         self.upstream = Some((upstream.key.address, upstream.local));
     }
 
@@ -171,11 +183,11 @@ impl<'a> Record<'a> {
         let sent = self.response_bytes + self.traffic.sent();
         let key = Key {
             reporter,
-            peer: Party::unknown(),
+            peer: &self.peer,
             service: &self.service,
             code: Code::Http(self.status),
             flag: self.flag,
-            security: Security::Plaintext,
+            security: self.connection.security(),
         };
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let worker = self.connection.worker();

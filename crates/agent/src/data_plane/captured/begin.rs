@@ -1,0 +1,156 @@
+//! From a connection's first bytes to whoever carries it.
+//!
+//! [`serve`] finds out what the client speaks, from what the mesh says of the port or else from its first bytes, and hands over to
+//! [`http1`] or [`tcp`]. A client that says nothing may be waiting for its server; then the upstream is dialled, and whoever speaks
+//! first decides.
+
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use super::{Connection, Decision, Dialled};
+use crate::data_plane::{
+    detect::{Detection, detect},
+    http1,
+    net::{Buffers, Size, Stream},
+    tcp,
+};
+use crate::mesh::Protocol;
+
+/// What a client turned out to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    Http1,
+    /// Anything else, or the upstream spoke first.
+    Opaque,
+    /// Nothing within the time.
+    Silence,
+}
+
+/// Serves a connection whose original destination is known and not the proxy itself.
+pub(crate) async fn serve(connection: &Connection, mut stream: Stream) {
+    let mut first = Vec::new();
+    let worker = connection.worker();
+    let spoken = match connection.protocol() {
+        // HTTP/2 is carried as it is, the mesh's and everybody else's.
+        Protocol::Tcp | Protocol::Udp | Protocol::Http2 | Protocol::Grpc => Spoken::Opaque,
+        Protocol::Http => match listen(
+            connection,
+            &mut stream,
+            &mut first,
+            worker.config.idle_timeout,
+        )
+        .await
+        {
+            Spoken::Opaque if is_carried_as_it_is(&first) => Spoken::Opaque,
+            Spoken::Http1 | Spoken::Opaque => Spoken::Http1,
+            Spoken::Silence => return,
+        },
+        Protocol::Auto if worker.server_first.knows(connection.destination()) => Spoken::Silence,
+        Protocol::Auto => {
+            let limit = connection.detect_timeout();
+            listen(connection, &mut stream, &mut first, limit).await
+        }
+    };
+    match spoken {
+        Spoken::Http1 => http1::serve(connection, stream, first, None).await,
+        Spoken::Opaque => tcp::serve(connection, stream, first, None).await,
+        Spoken::Silence => serve_silent(connection, stream, first).await,
+    }
+}
+
+/// Serves a client that has said nothing yet: whoever speaks first decides.
+async fn serve_silent(connection: &Connection, mut stream: Stream, mut first: Vec<u8>) {
+    let Decision::Forward(mut target) = connection.route_tcp() else {
+        return tcp::serve(connection, stream, first, None).await;
+    };
+    let mut upstream = match connection.upstream(&mut target, false).await {
+        Ok(upstream) => upstream,
+        Err(failure) => {
+            let dialled = Some((target, Err(failure)));
+            return tcp::serve(connection, stream, first, dialled).await;
+        }
+    };
+    let (worker, destination) = (connection.worker(), connection.destination());
+    connection.slot().expire_after(worker.timeouts.tcp_idle);
+    let mut early = Vec::new();
+    let client_spoke = poll_fn(|cx| {
+        if poll_bytes(cx, &mut stream, &mut first, &worker.buffers).is_ready() {
+            Poll::Ready(true)
+        } else if poll_bytes(cx, &mut upstream.stream, &mut early, &worker.buffers).is_ready() {
+            Poll::Ready(false)
+        } else {
+            connection.slot().poll_expired(cx).map(|()| false)
+        }
+    })
+    .await;
+    if client_spoke {
+        let limit = connection.detect_timeout();
+        if listen(connection, &mut stream, &mut first, limit).await == Spoken::Http1 {
+            worker.server_first.forget(destination);
+            return http1::serve(connection, stream, first, Some(upstream)).await;
+        }
+    } else if !early.is_empty() {
+        worker.server_first.note(destination);
+    }
+    let dialled = Ok(Dialled { upstream, early });
+    tcp::serve(connection, stream, first, Some((target, dialled))).await;
+}
+
+/// Whether bytes to an HTTP port are nevertheless not for the parser of HTTP/1: the beginnings of HTTP/2 and of TLS.
+fn is_carried_as_it_is(first: &[u8]) -> bool {
+    first.starts_with(b"PRI * HTTP/2.0") || first.first() == Some(&22)
+}
+
+/// Reads until the protocol is clear or `limit` is over; `first` may hold bytes already.
+async fn listen(
+    connection: &Connection,
+    stream: &mut Stream,
+    first: &mut Vec<u8>,
+    limit: Duration,
+) -> Spoken {
+    let buffers = &connection.worker().buffers;
+    let listening = poll_fn(|cx| {
+        loop {
+            match detect(first) {
+                Detection::Http1 => return Poll::Ready(Spoken::Http1),
+                Detection::Opaque => return Poll::Ready(Spoken::Opaque),
+                Detection::NeedMore => {}
+            }
+            match ready!(poll_bytes(cx, stream, first, buffers)) {
+                Ok(n) if n > 0 => {}
+                // The end, or a request line that fills the buffer: the HTTP parser has the better answer to the latter.
+                Ok(_) | Err(_) if !first.is_empty() && first.len() == first.capacity() => {
+                    return Poll::Ready(Spoken::Http1);
+                }
+                Ok(_) | Err(_) => return Poll::Ready(Spoken::Opaque),
+            }
+        }
+    });
+    match tokio::time::timeout(limit, listening).await {
+        Ok(spoken) => spoken,
+        Err(_elapsed) if first.is_empty() => Spoken::Silence,
+        Err(_elapsed) => Spoken::Opaque,
+    }
+}
+
+/// Reads what has come; holds no buffer while there is nothing.
+fn poll_bytes(
+    cx: &mut Context<'_>,
+    stream: &mut Stream,
+    bytes: &mut Vec<u8>,
+    buffers: &Buffers,
+) -> Poll<io::Result<usize>> {
+    ready!(stream.poll_readable(cx))?;
+    if bytes.capacity() == 0 {
+        *bytes = buffers.take(Size::Small);
+    }
+    let read = stream.poll_read(cx, bytes);
+    if bytes.is_empty() {
+        buffers.give(std::mem::take(bytes));
+    }
+    read
+}
