@@ -20,7 +20,6 @@ mod connections;
 mod detect;
 mod edits;
 mod error;
-mod handles;
 mod http1;
 mod inbound;
 pub mod net;

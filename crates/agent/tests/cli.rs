@@ -172,7 +172,7 @@ fn a_busy_port_is_named_with_its_purpose() {
         ("--outbound-port", "outbound"),
         ("--readiness-port", "readiness"),
     ] {
-        let mut args = program::EPHEMERAL.to_vec();
+        let mut args = EPHEMERAL.to_vec();
         let flag = format!("{flag}={port}");
         args.retain(|arg| flag.split('=').next() != arg.split('=').next());
         args.push(&flag);
@@ -195,7 +195,7 @@ fn a_busy_port_is_named_with_its_purpose() {
 
 #[test]
 fn an_access_log_that_cannot_be_written_is_told_at_start() {
-    let mut args = program::EPHEMERAL.to_vec();
+    let mut args = EPHEMERAL.to_vec();
     args.push("--access-log-file=/nonexistent/log");
     let output = run(&args, &[]);
     assert_eq!(output.code, Some(1), "{}", output.stderr);

@@ -6,7 +6,10 @@
 mod begin;
 mod dial;
 
-use std::{cell::OnceCell, net::SocketAddr, rc::Rc, time::Duration};
+use std::{borrow::Cow, cell::OnceCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use contract::headers;
+use tokio::time::error::Elapsed;
 
 use super::{
     access_log::Cluster,
@@ -20,12 +23,17 @@ use super::{
     pool::Upstream,
     readiness,
     target::Target,
-    telemetry::{Reporter, Security, Service},
+    telemetry::{Outcome, Reporter, Service, Side},
     worker::{Phase, Worker},
 };
-use crate::{mesh::Protocol, peer::Party};
+use crate::{
+    mesh::{MtlsMode, Protocol},
+    peer::{Party, forwarded},
+    tls::{Credentials, PeerIdentity, TlsError},
+};
 
 pub(crate) use begin::serve;
+pub(crate) use dial::Use;
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +56,15 @@ pub(crate) struct Connection {
     peer: Peer,
     /// Who the client's address is known to be.
     client: OnceCell<Party>,
+    proven: OnceCell<Proven>,
+}
+
+/// A client that has proven who it is.
+#[derive(Debug)]
+struct Proven {
+    identity: Arc<PeerIdentity>,
+    /// What the application is told of it: an element of `x-forwarded-client-cert`.
+    told: String,
 }
 
 /// What routing says about a request or a connection.
@@ -65,6 +82,18 @@ pub(crate) struct Dialled {
     pub(crate) upstream: Upstream,
     /// What it has said already.
     pub(crate) early: Vec<u8>,
+}
+
+// === impl Decision ===
+
+impl Decision {
+    /// The same, by mutual TLS only if the proxy can speak it at all.
+    fn securing(mut self, is_able: bool) -> Self {
+        if let Self::Forward(target) = &mut self {
+            target.key.is_secured &= is_able;
+        }
+        self
+    }
 }
 
 // === impl Connection ===
@@ -85,7 +114,38 @@ impl Connection {
             destination,
             peer,
             client: OnceCell::new(),
+            proven: OnceCell::new(),
         }
+    }
+
+    /// The client has proven who it is to the holder of these credentials.
+    fn prove(&self, identity: &Arc<PeerIdentity>, credentials: &Credentials) {
+        let client = forwarded::Client {
+            hash: identity.certificate_sha256(),
+            subject: "",
+            uri: identity.spiffe_id().as_str(),
+            dns: &[],
+        };
+        let told = forwarded::element(credentials.id().as_str(), &client);
+        // A connection is secured once, before anything is served on it.
+        let _ = self.proven.set(Proven {
+            identity: Arc::clone(identity),
+            told,
+        });
+    }
+
+    /// A handshake has ended, or was waited for too long.
+    fn count_handshake<T>(&self, side: Side, ended: &Result<Result<T, TlsError>, Elapsed>) {
+        let outcome = match ended {
+            Ok(result) => Outcome::from(result),
+            Err(_elapsed) => Outcome::Timeout,
+        };
+        self.worker.telemetry.own().handshakes.count(side, outcome);
+    }
+
+    /// Who the client is, if it has proven it.
+    pub(crate) fn identity(&self) -> Option<&Arc<PeerIdentity>> {
+        self.proven.get().map(|proven| &proven.identity)
     }
 
     pub(crate) fn worker(&self) -> &Worker {
@@ -173,6 +233,14 @@ impl Connection {
         }
     }
 
+    /// Whether clients must, may or need not prove who they are.
+    fn mtls(&self) -> MtlsMode {
+        match self.role {
+            Role::Inbound => self.worker.mesh().inbound(self.destination().port()).mtls,
+            Role::Outbound | Role::Readiness => MtlsMode::Disable,
+        }
+    }
+
     /// How long a client may be silent before its server is asked to speak first.
     fn detect_timeout(&self) -> Duration {
         let told = self.worker.mesh().settings().detection_timeout;
@@ -184,32 +252,42 @@ impl Connection {
         self.role == Role::Outbound
     }
 
-    /// The other side in the words of metrics before anything is routed: the client where the workload is called.
-    pub(crate) fn client(&self, _metadata: &[u8]) -> Party {
+    /// The other side in the words of metrics before anything is routed: the client where the workload is called. A client that has
+    /// proven who it is may say more in `metadata`, the bytes of its `x-envoy-peer-metadata`.
+    pub(crate) fn client(&self, metadata: &[u8]) -> Party {
         if self.role != Role::Inbound {
             return Party::unknown().clone();
         }
-        let by_address = || {
-            let mesh = self.worker.mesh();
-            match mesh.workload_at(self.peer.0.ip()) {
-                Some(workload) => self.worker.handles.party(workload, None),
-                None => Party::unknown().clone(),
-            }
+        let Some(identity) = self.identity() else {
+            let by_address = || {
+                self.workload_at_peer()
+                    .unwrap_or_else(|| Party::unknown().clone())
+            };
+            return self.client.get_or_init(by_address).clone();
         };
-        self.client.get_or_init(by_address).clone()
+        let principal = identity.spiffe_id().as_str();
+        let by_address = || {
+            let party = self.workload_at_peer();
+            party.filter(|party| party.principal == principal)
+        };
+        if let Some(party) = metadata.is_empty().then(by_address).flatten() {
+            return party;
+        }
+        self.worker.peers.borrow_mut().party(principal, metadata)
+    }
+
+    fn workload_at_peer(&self) -> Option<Party> {
+        let mesh = self.worker.mesh();
+        let workload = mesh.workload_at(self.peer.0.ip())?;
+        Some(workload.party(&self.worker.config.names).clone())
     }
 
     /// The other side in the words of metrics once it is clear where the call goes; its identity is still to be proven.
     pub(crate) fn peer_of(&self, client: &Party, target: &Target) -> Party {
         match &target.workload {
-            Some(workload) if self.calls() => self.worker.handles.party(workload, None),
+            Some(workload) if self.calls() => workload.party(&self.worker.config.names).clone(),
             _ => client.clone(),
         }
-    }
-
-    /// How the connection of the other sidecar is secured.
-    pub(crate) fn security(&self) -> Security {
-        Security::Plaintext
     }
 
     /// Where a request goes; `target` and `host` are its request target and `Host` field.
@@ -226,13 +304,14 @@ impl Connection {
     }
 
     fn route_by(&self, host: Option<&[u8]>) -> Decision {
-        let (mesh, handles) = (self.worker.mesh(), &self.worker.handles);
+        let (mesh, names) = (self.worker.mesh(), &*self.worker.config.names);
         match self.role {
-            Role::Outbound => outbound::route(&mesh, handles, self.destination, host),
+            Role::Outbound => outbound::route(&mesh, names, self.destination, host)
+                .securing(self.worker.credentials().is_some()),
             Role::Inbound | Role::Readiness => {
                 let own = mesh.inbound(self.destination().port()).service;
                 let service = own.map_or(Service::InboundPassthrough, |port| {
-                    Service::Known(handles.service(&port.service))
+                    Service::Known(port.service.names(names).clone())
                 });
                 let capture = self.worker.config.inbound_capture;
                 inbound::route(self.destination, capture, self.peer, service)
@@ -240,19 +319,36 @@ impl Connection {
         }
     }
 
-    /// What is changed in the head of a request on its way to `target`.
-    pub(crate) fn request_edit(&self, _target: &Target) -> Edit<'_> {
+    /// What is changed in the head of a request on its way to `target`; `received` is what its sender says to have verified.
+    pub(crate) fn request_edit(&self, target: &Target, received: &[u8]) -> Edit<'_> {
+        let added = match (self.role, self.proven.get()) {
+            (Role::Outbound, _) if target.key.is_secured => Cow::from(&self.worker.own_fields),
+            (Role::Inbound, Some(proven)) => {
+                let mut line = format!("{}: ", headers::FORWARDED_CLIENT_CERT).into_bytes();
+                forwarded::append(received, &proven.told, &mut line);
+                line.extend_from_slice(b"\r\n");
+                Cow::from(line)
+            }
+            _ => Cow::default(),
+        };
         Edit {
             removed: edits::removed_from_request(self.role),
-            added: &[],
+            added,
         }
     }
 
-    /// What is changed in the head of an answer.
-    pub(crate) fn answer_edit(&self, _upstream: &Upstream) -> Edit<'_> {
+    /// What is changed in the head of an answer; `asked` says whether the request told who its sender is.
+    pub(crate) fn answer_edit(&self, upstream: &Upstream, asked: bool) -> Edit<'_> {
+        let added = match self.role {
+            Role::Inbound if asked && self.identity().is_some() => {
+                Cow::from(&self.worker.own_fields)
+            }
+            _ => Cow::default(),
+        };
+        let is_verified = upstream.stream.peer().is_some();
         Edit {
-            removed: edits::removed_from_answer(self.role, false),
-            added: &[],
+            removed: edits::removed_from_answer(self.role, is_verified),
+            added,
         }
     }
 }

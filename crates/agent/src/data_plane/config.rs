@@ -5,8 +5,10 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwapOption;
+
 use super::{access_log::Format, net::original_destination::Capture};
-use crate::{mesh::MeshStore, peer::Names, workload::Workload};
+use crate::{mesh::MeshStore, peer::Names, tls::Credentials, workload::Workload};
 
 /// Settings of the data plane.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct Config {
     pub reserved_ports: Vec<u16>,
     /// What is known of the mesh; its changes apply to requests that begin after them. Default: nothing.
     pub mesh: MeshStore,
+    /// By what the workload proves who it is. Default: nothing, so that no mutual TLS is spoken.
+    pub credentials: Arc<ArcSwapOption<Credentials>>,
     /// How long a client may be silent before its server is asked to speak first. Default 100 ms: more than any client needs that speaks
     /// first, and an unnoticed delay once a connection for a server that does.
     pub detect_timeout: Duration,
@@ -98,6 +102,7 @@ impl Config {
             inbound_capture: Capture::Redirect,
             reserved_ports: vec![contract::ports::OUTBOUND, contract::ports::INBOUND],
             mesh: MeshStore::default(),
+            credentials: Arc::default(),
             detect_timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(60),

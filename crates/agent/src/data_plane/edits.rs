@@ -3,15 +3,17 @@
 //! Fields that only sidecars write pass from one to the other and no further: an application neither sees what its sidecar is told nor
 //! can it, or anyone unverified, speak for a sidecar. All other fields keep their bytes.
 
+use std::borrow::Cow;
+
 use super::{captured::Role, http1::FieldSet};
 
 /// A change of a head.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Edit<'a> {
     /// Fields to take out.
     pub(crate) removed: FieldSet,
     /// Lines to put behind the last field, each with its CR LF.
-    pub(crate) added: &'a [u8],
+    pub(crate) added: Cow<'a, [u8]>,
 }
 
 /// Fields to take out of a request. What a verified client may say of itself was read before.

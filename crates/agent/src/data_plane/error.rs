@@ -6,6 +6,7 @@
 use std::{fmt, io, net::SocketAddr};
 
 use super::http1::{BodyError, HeadError};
+use crate::tls::TlsError;
 
 /// Why the data plane could not start.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,14 @@ pub(crate) enum Failure {
     NoRoute,
     /// The service has nobody who could take it.
     NoEndpoint,
+    /// Mutual TLS with the upstream failed.
+    UpstreamTls(TlsError),
+    /// Mutual TLS with the client failed.
+    ClientTls(TlsError),
+    /// The client spoke without mutual TLS, which the mesh demands here.
+    PlaintextRefused,
+    /// Mutual TLS is demanded, and the proxy has no certificate.
+    NoCertificate,
     /// The path is not served here.
     NotFound,
     /// The proxy is stopping and the deadline has passed, or its task was dropped.
@@ -120,12 +129,18 @@ impl Failure {
     /// The response flag of log and metrics.
     pub(crate) fn flag(&self) -> Flag {
         match self {
-            Self::Connect(_) | Self::ConnectTimeout => Flag::UpstreamConnect,
+            Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::UpstreamTls(_)
+            | Self::NoCertificate => Flag::UpstreamConnect,
             Self::UpstreamClosed | Self::UpstreamTruncated => Flag::UpstreamClosed,
             Self::UpstreamHead(_) | Self::UpstreamBody(_) | Self::UnaskedUpgrade => {
                 Flag::UpstreamProtocol
             }
-            Self::RequestHead(_) | Self::RequestBody(_) => Flag::DownstreamProtocol,
+            Self::RequestHead(_)
+            | Self::RequestBody(_)
+            | Self::ClientTls(_)
+            | Self::PlaintextRefused => Flag::DownstreamProtocol,
             Self::ClientClosed | Self::Cancelled => Flag::DownstreamClosed,
             Self::HeadTimeout | Self::IdleTimeout => Flag::Idle,
             Self::NoRoute | Self::NoEndpoint => Flag::NoUpstream,
@@ -153,6 +168,12 @@ impl Failure {
             Self::IdleTimeout => "idle_timeout",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_healthy_upstream",
+            Self::UpstreamTls(TlsError::Peer(_)) => "upstream_wrong_identity",
+            Self::UpstreamTls(_) => "upstream_tls_failed",
+            Self::ClientTls(TlsError::Peer(_)) => "client_wrong_identity",
+            Self::ClientTls(_) => "client_tls_failed",
+            Self::PlaintextRefused => "plaintext_refused",
+            Self::NoCertificate => "no_certificate",
             Self::NotFound => "not_found",
             Self::Cancelled => "proxy_stopped",
         }
@@ -160,7 +181,10 @@ impl Failure {
 
     /// Whether the upstream was not even reached, so that nobody can have acted on anything.
     pub(crate) fn was_not_reached(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::ConnectTimeout)
+        matches!(
+            self,
+            Self::Connect(_) | Self::ConnectTimeout | Self::UpstreamTls(_)
+        )
     }
 
     /// The HTTP status of the proxy's own answer.
@@ -168,7 +192,12 @@ impl Failure {
         match self {
             Self::RequestHead(HeadError::TooLarge | HeadError::TooManyFields) => 431,
             Self::RequestHead(HeadError::Version) => 505,
-            Self::RequestHead(_) | Self::RequestBody(_) | Self::ClientClosed => 400,
+            // Nobody is answered who could not be verified; what a status would be is for the log.
+            Self::RequestHead(_)
+            | Self::RequestBody(_)
+            | Self::ClientClosed
+            | Self::ClientTls(_)
+            | Self::PlaintextRefused => 400,
             Self::NotFound => 404,
             Self::HeadTimeout => 408,
             Self::UpstreamHead(_)
@@ -179,6 +208,8 @@ impl Failure {
             Self::Connect(_)
             | Self::ConnectTimeout
             | Self::NoEndpoint
+            | Self::UpstreamTls(_)
+            | Self::NoCertificate
             | Self::UpstreamClosed
             | Self::Cancelled => 503,
             Self::IdleTimeout => 504,
@@ -212,9 +243,32 @@ impl fmt::Display for Failure {
                 f.write_str("the mesh's outbound policy does not allow this destination")
             }
             Self::NoEndpoint => f.write_str("no pod behind the service is ready"),
+            Self::UpstreamTls(error) => {
+                write!(f, "no mutual TLS with the upstream: {}", Chain(error))
+            }
+            Self::ClientTls(error) => write!(f, "no mutual TLS with the client: {}", Chain(error)),
+            Self::PlaintextRefused => {
+                f.write_str("the client does not speak mutual TLS, which is STRICT here")
+            }
+            Self::NoCertificate => f.write_str("the sidecar has no certificate yet"),
             Self::NotFound => f.write_str("this path is not served here"),
             Self::Cancelled => f.write_str("the proxy stopped"),
         }
+    }
+}
+
+/// An error with its causes, for one who reads a single line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 

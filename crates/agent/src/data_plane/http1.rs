@@ -23,7 +23,7 @@ use input::{Input, Next};
 use record::Record;
 
 use super::{
-    captured::{Connection, Decision},
+    captured::{Connection, Decision, Use},
     error::Failure,
     net::Stream,
     pool::Upstream,
@@ -106,7 +106,8 @@ async fn request(
         }
     };
     record.target(&target);
-    record.edit(&mut head, len, connection.request_edit(&target));
+    let edit = connection.request_edit(&target, record.text(head.client_cert));
+    record.edit(&mut head, len, &edit);
     match forward(
         connection,
         downstream,
@@ -154,7 +155,9 @@ async fn forward(
     body: Body,
     target: &mut Target,
 ) -> Result<After, Failure> {
-    let mut upstream = connection.upstream(target, true).await?;
+    let mut upstream = connection
+        .upstream(target, Use::Http { pooled: true })
+        .await?;
     loop {
         record.upstream(&upstream);
         match exchange::run(connection, downstream, &mut upstream, record, head, body).await {
@@ -189,7 +192,9 @@ async fn forward(
             }
             End::Silent { may_repeat: true } => {
                 connection.worker().telemetry.count_retry();
-                upstream = connection.upstream(target, false).await?;
+                upstream = connection
+                    .upstream(target, Use::Http { pooled: false })
+                    .await?;
             }
             End::Silent { may_repeat: false } => return Err(Failure::UpstreamClosed),
             End::Failed(failure) => return Err(failure),

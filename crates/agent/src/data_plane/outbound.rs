@@ -9,28 +9,30 @@ use super::{
     balance,
     captured::Decision,
     error::Failure,
-    handles::Handles,
     net::{OriginalDestination, Source},
     pool::Key,
     target::Target,
     telemetry::Service,
 };
-use crate::mesh::{Mesh, OutboundPolicy, ServicePort};
+use crate::{
+    mesh::{Mesh, OutboundPolicy, ServicePort},
+    peer::Names,
+};
 
 /// Where a call goes; `host` are the bytes of the request's `Host` field, none for what is not HTTP.
 pub(crate) fn route(
     mesh: &Mesh,
-    handles: &Handles,
+    names: &Names,
     OriginalDestination(destination): OriginalDestination,
     host: Option<&[u8]>,
 ) -> Decision {
     if let Some((port, endpoint)) = mesh.endpoint_at(destination) {
-        let service = Service::Known(handles.service(&port.service));
+        let service = Service::Known(port.service.names(names).clone());
         return Decision::Forward(Target::pod(mesh, &endpoint.workload, destination, service));
     }
     let named = host.and_then(|host| mesh.service_named(host, destination.port()));
     if let Some(port) = named.or_else(|| mesh.service_at(destination)) {
-        return balanced(mesh, handles, port);
+        return balanced(mesh, names, port);
     }
     if let Some(workload) = mesh.workload_at(destination.ip()) {
         let service = Service::Passthrough;
@@ -45,8 +47,8 @@ pub(crate) fn route(
     }
 }
 
-fn balanced(mesh: &Mesh, handles: &Handles, port: &Arc<ServicePort>) -> Decision {
-    let service = Service::Known(handles.service(&port.service));
+fn balanced(mesh: &Mesh, names: &Names, port: &Arc<ServicePort>) -> Decision {
+    let service = Service::Known(port.service.names(names).clone());
     match balance::pick(&port.endpoints, None) {
         Some(endpoint) => Decision::Forward(Target::endpoint(mesh, port, endpoint, service)),
         None => Decision::Refuse(service, Failure::NoEndpoint),

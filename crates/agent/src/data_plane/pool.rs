@@ -7,6 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -67,6 +68,18 @@ impl Key {
     }
 }
 
+// === impl Upstream ===
+
+impl Upstream {
+    /// Whether its identity, if it had to prove one, is still one of those that it may have.
+    fn is_one_of(&self, identities: &[Arc<str>]) -> bool {
+        self.stream.peer().is_none_or(|peer| {
+            let id = peer.spiffe_id().as_str();
+            identities.iter().any(|identity| **identity == *id)
+        })
+    }
+}
+
 // === impl Pool ===
 
 impl Pool {
@@ -79,13 +92,16 @@ impl Pool {
         }
     }
 
-    /// The most recently used connection that is still good.
-    pub(crate) fn take(&self, key: &Key) -> Option<Upstream> {
+    /// The most recently used connection that is still good; a secured one only if its peer is one of `identities`.
+    pub(crate) fn take(&self, key: &Key, identities: &[Arc<str>]) -> Option<Upstream> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(key)?;
         while let Some((mut upstream, since)) = list.pop() {
             self.n_idle.set(self.n_idle.get() - 1);
-            if since.elapsed() < self.limits.age && !upstream.stream.is_stale() {
+            if since.elapsed() < self.limits.age
+                && upstream.is_one_of(identities)
+                && !upstream.stream.is_stale()
+            {
                 return Some(upstream);
             }
         }

@@ -16,7 +16,7 @@ use std::{
 use record::Record;
 
 use super::{
-    captured::{Connection, Decision, Dialled},
+    captured::{Connection, Decision, Dialled, Use},
     error::Failure,
     net::{
         Buffers, Size, Stream,
@@ -253,6 +253,11 @@ pub(crate) async fn serve(
     }
 }
 
+/// Reports a connection that was not served at all.
+pub(crate) fn refuse(connection: &Connection, failure: &Failure) {
+    Record::new(connection).fail(failure);
+}
+
 /// Reaches the upstream of a connection that nobody has routed yet.
 async fn dial(
     connection: &Connection,
@@ -261,7 +266,7 @@ async fn dial(
     match connection.route_tcp() {
         Decision::Forward(mut target) => {
             record.target(&target);
-            let upstream = connection.upstream(&mut target, false).await?;
+            let upstream = connection.upstream(&mut target, Use::Opaque).await?;
             Ok((target, Dialled::from(upstream)))
         }
         Decision::Refuse(service, failure) => {

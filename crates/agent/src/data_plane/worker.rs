@@ -4,7 +4,7 @@
 //! what other threads see are counters that they only read, and the phase, which the worker is told.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     io,
     net::TcpListener as StdListener,
     ops::Deref,
@@ -25,7 +25,6 @@ use super::{
     access_log::{self, AccessLog, Line},
     captured::{self, Connection, Role},
     connections::{Connections, Ticks},
-    handles::Handles,
     http1,
     net::{Buffers, OriginalDestination, Peer, Stream, canonical},
     pool::{self, Pool},
@@ -33,7 +32,11 @@ use super::{
     telemetry::{self, Shared, Telemetry},
 };
 
-use crate::mesh::Mesh;
+use crate::{
+    mesh::Mesh,
+    peer::{cache::PeerCache, metadata::own_fields},
+    tls::Credentials,
+};
 
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +82,10 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) telemetry: Telemetry,
     pub(crate) server_first: ServerFirst,
-    pub(crate) handles: Handles,
+    /// What verified clients have said of themselves.
+    pub(crate) peers: RefCell<PeerCache>,
+    /// The lines by which other sidecars know this workload.
+    pub(crate) own_fields: Vec<u8>,
     connections: Rc<Connections>,
     log: Rc<AccessLog>,
     guarded: Arc<[u16]>,
@@ -206,7 +212,6 @@ async fn sweep(worker: Rc<Worker>) {
             worker.buffers.trim();
             worker.telemetry.note_idle(worker.pool.n_idle());
             worker.telemetry.sweep(now);
-            worker.handles.sweep();
         }
     }
 }
@@ -305,7 +310,8 @@ impl Worker {
                 },
             ),
             server_first: ServerFirst::default(),
-            handles: Handles::new(Arc::clone(&config.names)),
+            peers: RefCell::new(PeerCache::new(Arc::clone(&config.names))),
+            own_fields: own_fields(&config.workload),
             connections,
             config: Arc::clone(config),
             log: AccessLog::new(log),
@@ -316,6 +322,11 @@ impl Worker {
 
     pub(crate) fn phase(&self) -> Phase {
         self.phase.get()
+    }
+
+    /// By what the workload proves who it is at the moment, if it can.
+    pub(crate) fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.config.credentials.load_full()
     }
 
     /// The mesh to decide the request at hand by.

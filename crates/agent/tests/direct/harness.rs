@@ -238,6 +238,21 @@ impl Wire {
         }
     }
 
+    /// Reads so many bytes.
+    pub(crate) fn read(&mut self, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Reads up to the end of the first occurrence of `mark`.
+    pub(crate) fn skip_to(&mut self, mark: &str) {
+        let mut read = Vec::new();
+        while !read.ends_with(mark.as_bytes()) {
+            read.extend(self.read(1));
+        }
+    }
+
     /// Checks that the other side has ended, properly or by a reset, and sent nothing more.
     #[track_caller]
     pub(crate) fn expect_end(&mut self) {

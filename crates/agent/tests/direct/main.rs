@@ -14,6 +14,7 @@ mod bodies;
 mod framing;
 mod lifecycle;
 mod messages;
+mod mutual_tls;
 mod opaque;
 mod pooling;
 mod services;

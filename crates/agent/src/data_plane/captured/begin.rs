@@ -11,14 +11,21 @@ use std::{
     time::Duration,
 };
 
-use super::{Connection, Decision, Dialled};
+use tokio::time::timeout;
+
+use super::{Connection, Decision, Dialled, Use};
 use crate::data_plane::{
     detect::{Detection, detect},
+    error::Failure,
     http1,
     net::{Buffers, Size, Stream},
     tcp,
+    telemetry::Side,
 };
-use crate::mesh::Protocol;
+use crate::{
+    mesh::{MtlsMode, Protocol},
+    tls::hello::{self, Detected},
+};
 
 /// What a client turned out to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,26 +37,114 @@ enum Spoken {
     Silence,
 }
 
+/// How a connection begins.
+enum Beginning {
+    /// With these bytes, or none yet.
+    Bytes(Stream, Vec<u8>),
+    /// With a silence that was long enough to know that it is not the client's turn.
+    Silence(Stream),
+}
+
 /// Serves a connection whose original destination is known and not the proxy itself.
-pub(crate) async fn serve(connection: &Connection, mut stream: Stream) {
-    let mut first = Vec::new();
+pub(crate) async fn serve(connection: &Connection, stream: Stream) {
+    let beginning = match connection.mtls() {
+        MtlsMode::Disable => Ok(Beginning::Bytes(stream, Vec::new())),
+        // On the heap, as only some connections need its room.
+        mode => Box::pin(secure(connection, stream, mode)).await,
+    };
+    match beginning {
+        Ok(Beginning::Bytes(stream, first)) => serve_bytes(connection, stream, first).await,
+        Ok(Beginning::Silence(stream)) => serve_silent(connection, stream, Vec::new()).await,
+        Err(failure) => {
+            tracing::debug!(peer = %connection.peer(), destination = %connection.destination(), %failure, "refused");
+            tcp::refuse(connection, &failure);
+        }
+    }
+}
+
+/// Takes part in the handshake of a client that begins one with us. Whatever else a client says is left as it is, if `mode` lets it.
+async fn secure(
+    connection: &Connection,
+    mut stream: Stream,
+    mode: MtlsMode,
+) -> Result<Beginning, Failure> {
     let worker = connection.worker();
+    let is_strict = mode == MtlsMode::Strict;
+    let Some(credentials) = worker.credentials() else {
+        if is_strict {
+            stream.reset_on_close();
+            return Err(Failure::NoCertificate);
+        }
+        return Ok(Beginning::Bytes(stream, Vec::new()));
+    };
+    let limit = if is_strict {
+        worker.config.head_timeout
+    } else {
+        connection.detect_timeout()
+    };
+    let mut first = Vec::new();
+    let hello = timeout(limit, read_hello(&mut stream, &mut first, &worker.buffers)).await;
+    let is_ours = matches!(&hello, Ok(Detected::Tls(hello)) if hello.is_mesh || is_strict);
+    if is_ours {
+        let handshake = stream.accept_tls(&credentials, first);
+        let ended = timeout(worker.config.head_timeout, handshake).await;
+        connection.count_handshake(Side::Server, &ended);
+        let secured = match ended {
+            Ok(secured) => secured.map_err(Failure::ClientTls)?,
+            Err(_elapsed) => return Err(Failure::HeadTimeout),
+        };
+        if let Some(peer) = secured.peer() {
+            connection.prove(peer, &credentials);
+        }
+        return Ok(Beginning::Bytes(secured, Vec::new()));
+    }
+    if is_strict {
+        stream.reset_on_close();
+        return Err(Failure::PlaintextRefused);
+    }
+    Ok(if hello.is_err() && first.is_empty() {
+        Beginning::Silence(stream)
+    } else {
+        Beginning::Bytes(stream, first)
+    })
+}
+
+/// Reads until it is clear whether the client begins with a hello.
+async fn read_hello(stream: &mut Stream, first: &mut Vec<u8>, buffers: &Buffers) -> Detected {
+    poll_fn(|cx| {
+        loop {
+            match hello::read(first) {
+                Detected::NeedMore => {}
+                detected => return Poll::Ready(detected),
+            }
+            if !first.is_empty() && first.len() == first.capacity() {
+                *first = buffers.grown(std::mem::take(first));
+            }
+            match ready!(poll_bytes(cx, stream, first, buffers)) {
+                Ok(n) if n > 0 => {}
+                Ok(_) | Err(_) => return Poll::Ready(Detected::NotTls),
+            }
+        }
+    })
+    .await
+}
+
+/// Serves a connection that begins with the bytes of `first`, if any.
+async fn serve_bytes(connection: &Connection, mut stream: Stream, mut first: Vec<u8>) {
+    let worker = connection.worker();
+    let is_known_to_wait = first.is_empty() && worker.server_first.knows(connection.destination());
     let spoken = match connection.protocol() {
         // HTTP/2 is carried as it is, the mesh's and everybody else's.
         Protocol::Tcp | Protocol::Udp | Protocol::Http2 | Protocol::Grpc => Spoken::Opaque,
-        Protocol::Http => match listen(
-            connection,
-            &mut stream,
-            &mut first,
-            worker.config.idle_timeout,
-        )
-        .await
-        {
-            Spoken::Opaque if is_carried_as_it_is(&first) => Spoken::Opaque,
-            Spoken::Http1 | Spoken::Opaque => Spoken::Http1,
-            Spoken::Silence => return,
-        },
-        Protocol::Auto if worker.server_first.knows(connection.destination()) => Spoken::Silence,
+        Protocol::Http => {
+            let limit = worker.config.idle_timeout;
+            match listen(connection, &mut stream, &mut first, limit).await {
+                Spoken::Opaque if is_carried_as_it_is(&first) => Spoken::Opaque,
+                Spoken::Http1 | Spoken::Opaque => Spoken::Http1,
+                Spoken::Silence => return,
+            }
+        }
+        Protocol::Auto if is_known_to_wait => Spoken::Silence,
         Protocol::Auto => {
             let limit = connection.detect_timeout();
             listen(connection, &mut stream, &mut first, limit).await
@@ -67,7 +162,7 @@ async fn serve_silent(connection: &Connection, mut stream: Stream, mut first: Ve
     let Decision::Forward(mut target) = connection.route_tcp() else {
         return tcp::serve(connection, stream, first, None).await;
     };
-    let mut upstream = match connection.upstream(&mut target, false).await {
+    let mut upstream = match connection.upstream(&mut target, Use::Opaque).await {
         Ok(upstream) => upstream,
         Err(failure) => {
             let dialled = Some((target, Err(failure)));
@@ -130,7 +225,7 @@ async fn listen(
             }
         }
     });
-    match tokio::time::timeout(limit, listening).await {
+    match timeout(limit, listening).await {
         Ok(spoken) => spoken,
         Err(_elapsed) if first.is_empty() => Spoken::Silence,
         Err(_elapsed) => Spoken::Opaque,

@@ -1,7 +1,11 @@
 //! Reaching upstreams.
 //!
 //! A request takes an idle connection or makes one; where an endpoint cannot be reached, nothing of the request has left, and another
-//! endpoint of the same service is tried once.
+//! endpoint of the same service is tried once. A connection to another sidecar is secured before anyone gets it.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::Connection;
 use crate::{
@@ -10,46 +14,72 @@ use crate::{
         net::{Stream, connect},
         pool::Upstream,
         target::Target,
+        telemetry::Side,
     },
     peer::Party,
+    tls::Offer,
 };
+
+/// What an upstream connection is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// A request.
+    Http {
+        /// An idle connection will do.
+        pooled: bool,
+    },
+    /// Bytes of any kind.
+    Opaque,
+}
 
 // === impl Connection ===
 
 impl Connection {
-    /// A connection to `target`: an idle one if `pooled` and there is one, else a new one. Where the endpoint cannot be reached,
-    /// `target` may be another one afterwards.
+    /// A connection to `target`. Where the endpoint cannot be reached, `target` may be another one afterwards.
     pub(crate) async fn upstream(
         &self,
         target: &mut Target,
-        pooled: bool,
+        purpose: Use,
     ) -> Result<Upstream, Failure> {
-        if let Some(upstream) = pooled.then(|| self.worker.pool.take(&target.key)).flatten() {
-            return Ok(upstream);
-        }
-        let failure = match self.dial(target).await {
+        let failure = match self.take_or_dial(target, purpose).await {
             Err(failure) if failure.was_not_reached() => failure,
             result => return result,
         };
-        let Some(other) = target.alternative(&self.worker.mesh()) else {
+        let alternative = target.alternative(&self.worker.mesh());
+        let Some(mut other) = alternative else {
             return Err(failure);
         };
+        other.key.is_secured &= self.worker.credentials().is_some();
         tracing::debug!(
             endpoint = %target.key.address, other = %other.key.address, reason = failure.code(),
             "an endpoint cannot be reached, trying another one"
         );
         *target = other;
-        if let Some(upstream) = pooled.then(|| self.worker.pool.take(&target.key)).flatten() {
-            return Ok(upstream);
-        }
-        self.dial(target).await
+        self.worker.telemetry.count_retry();
+        self.take_or_dial(target, purpose).await
     }
 
-    async fn dial(&self, target: &Target) -> Result<Upstream, Failure> {
+    async fn take_or_dial(&self, target: &Target, purpose: Use) -> Result<Upstream, Failure> {
+        let idle = match purpose {
+            Use::Http { pooled: true } => self.worker.pool.take(&target.key, target.identities()),
+            Use::Http { pooled: false } | Use::Opaque => None,
+        };
+        match idle {
+            Some(upstream) => Ok(upstream),
+            None => self.dial(target, purpose).await,
+        }
+    }
+
+    async fn dial(&self, target: &Target, purpose: Use) -> Result<Upstream, Failure> {
         let key = target.key;
         let told = self.worker.mesh().settings().connect_timeout;
         let limit = told.unwrap_or(self.worker.config.connect_timeout);
-        let stream = connect(key.address, key.source, limit).await?;
+        let mut stream = connect(key.address, key.source, limit).await?;
+        self.worker.telemetry.count_dialled();
+        if key.is_secured {
+            // On the heap, as only some connections need its room.
+            stream = Box::pin(self.secure(stream, target, purpose, limit)).await?;
+        }
         let local = self.logs().then(|| stream.local_address()).flatten();
         Ok(Upstream {
             party: self.party(target, &stream),
@@ -60,11 +90,41 @@ impl Connection {
         })
     }
 
+    async fn secure(
+        &self,
+        stream: Stream,
+        target: &Target,
+        purpose: Use,
+        limit: Duration,
+    ) -> Result<Stream, Failure> {
+        let credentials = self.worker.credentials().ok_or(Failure::NoCertificate)?;
+        let offer = match purpose {
+            Use::Http { .. } => Offer::Http,
+            Use::Opaque => Offer::Tcp,
+        };
+        let handshake = stream.connect_tls(&credentials, target.identities(), target.sni(), offer);
+        let ended = timeout(limit, handshake).await;
+        self.count_handshake(Side::Client, &ended);
+        match ended {
+            Ok(secured) => secured.map_err(Failure::UpstreamTls),
+            Err(_elapsed) => Err(Failure::ConnectTimeout),
+        }
+    }
+
     /// Whom the metrics name as the upstream.
-    fn party(&self, target: &Target, _stream: &Stream) -> Party {
-        match &target.workload {
-            Some(workload) => self.worker.handles.party(workload, None),
-            None => Party::unknown().clone(),
+    fn party(&self, target: &Target, stream: &Stream) -> Party {
+        let identity = stream.peer().map(|peer| peer.spiffe_id().as_str());
+        let known = target
+            .workload
+            .as_ref()
+            .map(|workload| workload.party(&self.worker.config.names));
+        match (known, identity) {
+            // An address may have passed on to another pod that the mesh has not heard of.
+            (Some(known), Some(identity)) if known.principal != identity => {
+                self.worker.peers.borrow_mut().party(identity, &[])
+            }
+            (Some(known), _) => known.clone(),
+            (None, _) => Party::unknown().clone(),
         }
     }
 }

@@ -36,6 +36,10 @@ fn every_code_has_its_row() {
     assert!(in_page.len() >= 16);
 }
 
+fn wrong_peer() -> TlsError {
+    TlsError::Peer(std::sync::Arc::new(fmt::Error))
+}
+
 #[test]
 fn the_rows_are_true() {
     let failures = [
@@ -54,6 +58,13 @@ fn the_rows_are_true() {
         Failure::HeadTimeout,
         Failure::IdleTimeout,
         Failure::NoRoute,
+        Failure::NoEndpoint,
+        Failure::UpstreamTls(TlsError::Closed),
+        Failure::UpstreamTls(wrong_peer()),
+        Failure::ClientTls(TlsError::NotTls),
+        Failure::ClientTls(wrong_peer()),
+        Failure::PlaintextRefused,
+        Failure::NoCertificate,
         Failure::NotFound,
         Failure::Cancelled,
     ];

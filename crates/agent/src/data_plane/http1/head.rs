@@ -79,6 +79,8 @@ pub(crate) struct Request {
     pub(crate) request_id: Span,
     /// What the sender's sidecar says of its workload, unverified.
     pub(crate) peer_metadata: Span,
+    /// Whom the sender says to have verified.
+    pub(crate) client_cert: Span,
     /// Fields that may be taken out.
     pub(crate) present: FieldSet,
 }
@@ -92,8 +94,6 @@ pub(crate) struct Response {
     /// The server may take another request after this one.
     pub(crate) persistent: bool,
     pub(crate) version: Version,
-    /// What the sender's sidecar says of its workload, unverified.
-    pub(crate) peer_metadata: Span,
     /// Fields that may be taken out.
     pub(crate) present: FieldSet,
 }
@@ -269,6 +269,7 @@ pub(crate) fn parse_request(head: &[u8]) -> Result<Request, HeadError> {
         forwarded_for: Span::default(),
         request_id: Span::default(),
         peer_metadata: Span::default(),
+        client_cert: Span::default(),
         present: framing.present,
     };
     let (hosts, upgrade) = request.note_fields(head, parsed.headers);
@@ -299,7 +300,8 @@ impl Request {
                 _ => {}
             }
         }
-        self.peer_metadata = peer_metadata(head, self.present, fields);
+        self.peer_metadata = value(head, FieldSet::PEER_METADATA.among(self.present), fields);
+        self.client_cert = value(head, FieldSet::CLIENT_CERT.among(self.present), fields);
         (hosts, upgrade)
     }
 
@@ -318,21 +320,20 @@ impl Request {
             &mut self.forwarded_for,
             &mut self.request_id,
             &mut self.peer_metadata,
+            &mut self.client_cert,
         ];
         edit(buffer, 0..len, removed, added, places)
     }
 }
 
-fn peer_metadata(head: &[u8], present: FieldSet, fields: Fields<'_, '_>) -> Span {
-    if present.among(FieldSet::PEER_METADATA).is_empty() {
+/// The value of the first field of `wanted`, which is one or none.
+fn value(head: &[u8], wanted: FieldSet, fields: Fields<'_, '_>) -> Span {
+    if wanted.is_empty() {
         return Span::default();
     }
-    let is_it = |field: &&httparse::Header<'_>| {
-        FieldSet::named(field.name.as_bytes()) == FieldSet::PEER_METADATA
-    };
     fields
         .iter()
-        .find(is_it)
+        .find(|field| FieldSet::named(field.name.as_bytes()) == wanted)
         .map(|field| Span::locate(head, field.value))
         .unwrap_or_default()
 }
@@ -376,7 +377,6 @@ pub(crate) fn parse_response(head: &[u8], method: Method) -> Result<Response, He
         length,
         persistent: framing.persistent(version) && length != Length::UntilClose,
         version,
-        peer_metadata: peer_metadata(head, framing.present, parsed.headers),
         present: framing.present,
     })
 }

@@ -18,7 +18,7 @@ use crate::data_plane::{
     pool::Upstream,
     target::Target,
     tcp::Traffic,
-    telemetry::{Code, Key, Service},
+    telemetry::{Code, Key, Security, Service},
 };
 use crate::peer::Party;
 
@@ -41,6 +41,7 @@ pub(super) struct Record<'a> {
     pub(super) status: u16,
     pub(super) service: Service,
     peer: Party,
+    security: Security,
     /// Bytes of the tunnel that the request became.
     pub(super) traffic: Traffic,
     head: Option<Request>,
@@ -67,6 +68,7 @@ impl<'a> Record<'a> {
             status: 0,
             service: connection.service(),
             peer: connection.client(head.map_or(&[], |head| head.peer_metadata.of(&buffer))),
+            security: Security::of(connection.identity().is_some()),
             traffic: Traffic::default(),
             head: head.copied(),
             details: "via_upstream",
@@ -91,6 +93,7 @@ impl<'a> Record<'a> {
     pub(super) fn upstream(&mut self, upstream: &Upstream) {
         if self.connection.calls() {
             self.peer = upstream.party.clone();
+            self.security = Security::of(upstream.stream.peer().is_some());
         }
         self.upstream = Some((upstream.key.address, upstream.local));
     }
@@ -137,12 +140,12 @@ impl<'a> Record<'a> {
     }
 
     /// Makes the head that arrived, `len` bytes of the buffer, the one that is sent on.
-    pub(super) fn edit(&mut self, head: &mut Request, len: usize, edit: Edit<'_>) {
+    pub(super) fn edit(&mut self, head: &mut Request, len: usize, edit: &Edit<'_>) {
         let edited = head.edit(
             &mut self.buffer,
             len,
             edit.removed.and(head.hop_fields()),
-            &[edit.added],
+            &[&edit.added],
         );
         self.end = (self.end + edited).saturating_sub(len);
         self.head = Some(*head);
@@ -187,7 +190,7 @@ impl<'a> Record<'a> {
             service: &self.service,
             code: Code::Http(self.status),
             flag: self.flag,
-            security: self.connection.security(),
+            security: self.security,
         };
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let worker = self.connection.worker();

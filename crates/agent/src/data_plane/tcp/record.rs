@@ -16,7 +16,7 @@ use crate::{
         error::{Failure, Flag},
         pool::Upstream,
         target::Target,
-        telemetry::{Code, Key, Service},
+        telemetry::{Code, Key, Security, Service},
     },
     peer::Party,
 };
@@ -26,6 +26,7 @@ pub(super) struct Record<'a> {
     connection: &'a Connection,
     pub(super) service: Service,
     peer: Party,
+    security: Security,
     traffic: Option<Traffic>,
     flag: Flag,
     details: Option<&'static str>,
@@ -41,6 +42,7 @@ impl<'a> Record<'a> {
             connection,
             service: connection.service(),
             peer: connection.client(&[]),
+            security: Security::of(connection.identity().is_some()),
             traffic: None,
             // Whoever drops the record without another word has lost the client.
             flag: Flag::DownstreamClosed,
@@ -61,6 +63,7 @@ impl<'a> Record<'a> {
         self.upstream = Some((upstream.key.address, upstream.local));
         if self.connection.calls() {
             self.peer = upstream.party.clone();
+            self.security = Security::of(upstream.stream.peer().is_some());
         }
         self.begin()
     }
@@ -95,7 +98,7 @@ impl<'a> Record<'a> {
             service: &self.service,
             code: Code::Tcp,
             flag,
-            security: self.connection.security(),
+            security: self.security,
         })
     }
 }

@@ -94,6 +94,19 @@ impl Service {
     }
 }
 
+// === impl Security ===
+
+impl Security {
+    /// What a connection is whose other side has proven who it is, or has not.
+    pub(crate) fn of(is_proven: bool) -> Self {
+        if is_proven {
+            Self::MutualTls
+        } else {
+            Self::Plaintext
+        }
+    }
+}
+
 // === impl Key ===
 
 impl Key<'_> {

@@ -224,12 +224,13 @@ impl Exchange<'_, '_> {
         let connect = self.head.method == Method::Connect;
         let tunnel = connect && matches!(answer.status, 200..=299);
         let persistence = self.persistence(&answer);
-        let edit = self.connection.answer_edit(self.upstream);
+        let asked = !FieldSet::PEER_METADATA.among(self.head.present).is_empty();
+        let edit = self.connection.answer_edit(self.upstream, asked);
         let (added, close) = match answer.status {
             // Only the final answer is the proxy's to speak in.
             100 | 102..=199 => (&[][..], &[][..]),
-            _ if persistence == Persistence::Close => (edit.added, CLOSE),
-            _ => (edit.added, &[][..]),
+            _ if persistence == Persistence::Close => (&*edit.added, CLOSE),
+            _ => (&*edit.added, &[][..]),
         };
         let hop = match persistence {
             Persistence::Upstreams => FieldSet::default(),

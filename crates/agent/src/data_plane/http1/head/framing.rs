@@ -13,13 +13,20 @@ pub(super) type Fields<'h, 'b> = &'h [httparse::Header<'b>];
 pub(super) struct Framing {
     pub(super) content_length: Option<u64>,
     pub(super) coding: Coding,
-    pub(super) close: bool,
-    pub(super) keep_alive: bool,
+    connection: ConnectionOptions,
+    /// The connection's options name `upgrade`.
     pub(super) connection_upgrade: bool,
     /// Fields that may be taken out.
     pub(super) present: FieldSet,
-    /// `Connection` says more than how long the connection lives.
-    connection_says_more: bool,
+}
+
+/// What the `Connection` fields say.
+#[derive(Default)]
+struct ConnectionOptions {
+    close: bool,
+    keep_alive: bool,
+    /// Something else, such as `upgrade`.
+    more: bool,
 }
 
 /// What the `Transfer-Encoding` fields say, read as one list.
@@ -43,7 +50,7 @@ impl Framing {
         for field in fields {
             framing.field(field.name, field.value)?;
         }
-        if framing.connection_says_more {
+        if framing.connection.more {
             framing.present = framing.present.without(FieldSet::CONNECTION);
         }
         if framing.coding == Coding::Unfinished {
@@ -67,14 +74,8 @@ impl Framing {
                     if !FieldSet::named(option).among(FieldSet::SIDECARS).is_empty() {
                         return Err(HeadError::ReservedOption);
                     }
-                    let (close, keep_alive) = (
-                        option.eq_ignore_ascii_case(b"close"),
-                        option.eq_ignore_ascii_case(b"keep-alive"),
-                    );
-                    self.close |= close;
-                    self.keep_alive |= keep_alive;
+                    self.connection.note(option);
                     self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-                    self.connection_says_more |= !close && !keep_alive;
                 }
             }
             14 if name.eq_ignore_ascii_case("content-length") => {
@@ -99,7 +100,22 @@ impl Framing {
 
     /// Whether the connection may carry another message.
     pub(super) fn persistent(&self, version: Version) -> bool {
-        !self.close && (version == Version::Http11 || self.keep_alive)
+        !self.connection.close && (version == Version::Http11 || self.connection.keep_alive)
+    }
+}
+
+// === impl ConnectionOptions ===
+
+impl ConnectionOptions {
+    fn note(&mut self, option: &[u8]) {
+        let flag = if option.eq_ignore_ascii_case(b"close") {
+            &mut self.close
+        } else if option.eq_ignore_ascii_case(b"keep-alive") {
+            &mut self.keep_alive
+        } else {
+            &mut self.more
+        };
+        *flag = true;
     }
 }
 
