@@ -5,6 +5,7 @@
 //! and the kubelet starts it anew.
 
 pub mod ending;
+mod listeners;
 pub mod log_file;
 mod mesh_source;
 
@@ -16,10 +17,10 @@ use std::{
     time::Duration,
 };
 
-use contract::{paths, ports};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use runtime::{
     lifecycle::Lifecycle,
+    log,
     metrics::Registry,
     readiness::Readiness,
     task::{Failure, Group},
@@ -28,6 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::{
+    admin::{self, Admin},
     config::{Config, Drain, Encoding, Interception},
     data_plane::{self, DataPlane, StartError},
     dns,
@@ -35,10 +37,11 @@ use crate::{
     status::{
         Control, Metrics, Status,
         probes::{dial::Dialer, prober::Prober},
-        server,
+        server::{self, Handler},
     },
 };
 use ending::{Ending, Lost};
+use listeners::{Listeners, port_of};
 use log_file::{LogFile, OpenError};
 use mesh_source::MeshSource;
 
@@ -96,13 +99,6 @@ pub enum AppError {
     Housekeeping(#[source] Failure),
 }
 
-/// Listeners of the housekeeping.
-struct Listeners {
-    status: TcpListener,
-    prometheus: TcpListener,
-    dns: Option<dns::Proxy>,
-}
-
 /// What runs, and must be brought to its end.
 struct Running {
     group: Group,
@@ -118,7 +114,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Any [`AppError`].
-pub fn run(config: Config) -> Result<(), AppError> {
+pub fn run(config: Config, log: log::Handle) -> Result<(), AppError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -126,8 +122,9 @@ pub fn run(config: Config) -> Result<(), AppError> {
         .map_err(AppError::Runtime)?;
     raise_descriptor_limit();
     let mesh = MeshSource::open(&config)?;
-    let path = match &config.access_log {
-        Some(log) => &log.file,
+    let access_log = mesh.access_log(&config);
+    let path = match &access_log {
+        Some(log) => log.file.as_path(),
         None => Path::new(log_file::STDOUT),
     };
     let log_file = runtime.block_on(LogFile::open(path))?;
@@ -135,8 +132,11 @@ pub fn run(config: Config) -> Result<(), AppError> {
     let starting = readiness.register("listeners");
     let listeners = Listeners::bind(&config)?;
     let status_port = port_of(&listeners.status);
-    let data_plane = data_plane::start(data_plane_config(&config, &mesh, status_port))
-        .map_err(AppError::DataPlane)?;
+    let data_plane = {
+        let mut data_plane = data_plane_config(&config, &mesh, status_port);
+        data_plane.access_log = access_log.map(|log| format(log.encoding));
+        data_plane::start(data_plane).map_err(AppError::DataPlane)?
+    };
     announce(&config, &listeners, &data_plane);
     let ended = runtime.block_on(Box::pin(async {
         let lifecycle = Lifecycle::new(readiness.clone(), ending::limit(config.drain));
@@ -147,7 +147,7 @@ pub fn run(config: Config) -> Result<(), AppError> {
             data_plane,
         };
         running.write_access_log(log_file)?;
-        running.serve(config, mesh, listeners, readiness, ending.clone());
+        running.serve(config, mesh, listeners, readiness, (ending.clone(), log));
         drop(starting);
         running.live(&lifecycle, &ending, drain).await
     }));
@@ -163,51 +163,6 @@ fn raise_descriptor_limit() {
     if let Err(error) = raised {
         warn!(%error, "the limit of open files cannot be raised, connections may be refused");
     }
-}
-
-// === impl Listeners ===
-
-impl Listeners {
-    fn bind(config: &Config) -> Result<Self, AppError> {
-        let bind = |port, purpose, flag| {
-            server::bind(port).map_err(|(address, source)| AppError::Listen {
-                address,
-                purpose,
-                flag,
-                source,
-            })
-        };
-        let dns = if config.captures_dns {
-            Some(bind_dns()?)
-        } else {
-            None
-        };
-        Ok(Self {
-            dns,
-            status: bind(
-                config.ports.status,
-                "status and probes",
-                "--status-port (env AGENT_PORT_STATUS)",
-            )?,
-            prometheus: bind(
-                config.ports.prometheus,
-                "metrics",
-                "--prometheus-port (env ENVOY_PROMETHEUS_PORT)",
-            )?,
-        })
-    }
-}
-
-fn bind_dns() -> Result<dns::Proxy, AppError> {
-    let servers = dns::read(Path::new(paths::RESOLV_CONF))?;
-    if servers.is_empty() {
-        warn!(
-            file = paths::RESOLV_CONF,
-            "no name server is named, so questions about names will fail; give the pod servers in dnsConfig"
-        );
-    }
-    dns::Proxy::bind(ports::DNS, &servers)
-        .map_err(|(address, source)| AppError::ListenForNames { address, source })
 }
 
 // === impl Running ===
@@ -238,37 +193,69 @@ impl Running {
         mesh: MeshSource,
         listeners: Listeners,
         readiness: Readiness,
-        ending: Ending,
+        (ending, log): (Ending, log::Handle),
     ) {
         let mut registry = Registry::new("proxy", env!("CARGO_PKG_VERSION"));
         registry
             .families()
             .register_collector(Box::new(self.data_plane.collector()));
-        mesh.follow(&self.group, registry.families(), &readiness);
+        let store = mesh.store();
+        let access_log = self.data_plane.access_log_control();
+        mesh.follow(
+            &self.group,
+            registry.families(),
+            &readiness,
+            (access_log.clone(), config.access_log.clone()),
+        );
+        let reserved = self.reserved_ports(&listeners);
         if let Some(dns) = listeners.dns {
             dns.register(registry.families());
             self.group.spawn_essential("dns proxy", dns.serve());
         }
         let metrics = Metrics::new(Arc::new(registry));
+        let dialer = Dialer::new(config.application, reserved);
+        let prober = Prober::new(config.probes.clone(), dialer);
+        let control: Arc<dyn Control> = Arc::new(ending);
+        let status = Status::new(
+            readiness.clone(),
+            metrics.clone(),
+            prober,
+            Arc::clone(&control),
+        );
+        self.answer("status server", listeners.status, &Arc::new(status));
+        let page = Arc::new(metrics.clone());
+        self.answer("metrics server", listeners.prometheus, &page);
+        let admin = Arc::new(Admin::new(admin::Parts {
+            config,
+            mesh: store,
+            credentials: None,
+            readiness,
+            metrics,
+            log,
+            access_log,
+            control,
+        }));
+        for listener in listeners.admin {
+            self.answer("admin server", listener, &admin);
+        }
+    }
+
+    fn answer<H: Handler>(&self, name: &'static str, listener: TcpListener, handler: &Arc<H>) {
+        let serving = server::serve(listener, Arc::clone(handler), self.group.clone());
+        self.group.spawn_essential(name, serving);
+    }
+
+    /// Ports that no probe of the application may be for.
+    fn reserved_ports(&self, listeners: &Listeners) -> Vec<u16> {
         let addresses = self.data_plane.addresses();
-        let reserved = vec![
+        vec![
             addresses.outbound.port(),
             addresses.inbound.port(),
             addresses.readiness.port(),
             port_of(&listeners.status),
             port_of(&listeners.prometheus),
-        ];
-        let prober = Prober::new(config.probes, Dialer::new(config.application, reserved));
-        let control: Arc<dyn Control> = Arc::new(ending);
-        let status = Status::new(readiness, metrics.clone(), prober, control);
-        self.group.spawn_essential(
-            "status server",
-            server::serve(listeners.status, Arc::new(status), self.group.clone()),
-        );
-        self.group.spawn_essential(
-            "metrics server",
-            server::serve(listeners.prometheus, Arc::new(metrics), self.group.clone()),
-        );
+            listeners.admin_port(),
+        ]
     }
 
     async fn live(
@@ -311,13 +298,16 @@ fn data_plane_config(config: &Config, mesh: &MeshSource, status_port: u16) -> da
         Interception::Tproxy => data_plane::Capture::Tproxy,
     };
     data_plane.detect_timeout = config.detect_timeout;
-    data_plane.access_log = config.access_log.as_ref().map(|log| match log.encoding {
-        Encoding::Text => data_plane::Format::Text,
-        Encoding::Json => data_plane::Format::Json,
-    });
     data_plane.workload = config.workload.clone();
     data_plane.mesh = mesh.store();
     data_plane
+}
+
+fn format(encoding: Encoding) -> data_plane::Format {
+    match encoding {
+        Encoding::Text => data_plane::Format::Text,
+        Encoding::Json => data_plane::Format::Json,
+    }
 }
 
 /// Says once how the proxy runs and where it listens, whatever port the kernel has chosen.
@@ -343,11 +333,7 @@ fn announce(config: &Config, listeners: &Listeners, data_plane: &DataPlane) {
         readiness = %addresses.readiness,
         prometheus = port_of(&listeners.prometheus),
         status = port_of(&listeners.status),
+        admin = listeners.admin_port(),
         "listening"
     );
-}
-
-fn port_of(listener: &TcpListener) -> u16 {
-    // The kernel tells the address of every socket that it has bound.
-    listener.local_addr().map_or(0, |address| address.port())
 }

@@ -85,6 +85,9 @@ pub struct ListenArgs {
     /// Port of health, rewritten probes and metrics. Default: the pod's annotation, else PROXY_CONFIG, else 15020.
     #[arg(long, env = "AGENT_PORT_STATUS", value_name = "PORT")]
     pub status_port: Option<String>,
+    /// Port of the admin interface, on loopback addresses only. Default: PROXY_CONFIG, else 15000.
+    #[arg(long, env = "AGENT_PORT_ADMIN", value_name = "PORT")]
+    pub admin_port: Option<String>,
 }
 
 /// How traffic is carried, logged and let go.

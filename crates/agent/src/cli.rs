@@ -114,7 +114,7 @@ fn dispatch(cli: Cli, unknown: &[String]) -> Result<(), Failure> {
 }
 
 fn proxy(args: &ProxyArgs, unknown: &[String]) -> Result<(), Failure> {
-    start_log(&args.log, unknown)?;
+    let log = start_log(&args.log, unknown)?;
     let [labels, annotations] = [&args.pod.labels_file, &args.pod.annotations_file].map(|path| {
         pod_info::read(path).unwrap_or_else(|error| {
             warn!(error = %chain(&error), "pod metadata unknown");
@@ -123,13 +123,13 @@ fn proxy(args: &ProxyArgs, unknown: &[String]) -> Result<(), Failure> {
     });
     let n_cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let config = Config::resolve(args, &labels, &annotations, n_cores)?;
-    Ok(app::run(config)?)
+    Ok(app::run(config, log)?)
 }
 
-fn start_log(args: &LogArgs, unknown: &[String]) -> Result<(), LogError> {
-    log::init(args)?;
+fn start_log(args: &LogArgs, unknown: &[String]) -> Result<log::Handle, LogError> {
+    let log = log::init(args)?;
     if !unknown.is_empty() {
         warn!(flags = unknown.join(" "), "unknown flags are passed over");
     }
-    Ok(())
+    Ok(log)
 }

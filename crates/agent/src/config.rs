@@ -63,6 +63,8 @@ pub struct Ports {
     pub prometheus: u16,
     /// Health, probes, metrics, drain.
     pub status: u16,
+    /// Configuration, logs, ending; on loopback addresses only.
+    pub admin: u16,
 }
 
 /// How inbound connections come to the proxy.
@@ -161,13 +163,14 @@ impl Config {
 impl Ports {
     /// Each port with what it is for.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u16); 5] {
+    pub fn named(&self) -> [(&'static str, u16); 6] {
         [
             ("outbound", self.outbound),
             ("inbound", self.inbound),
             ("readiness", self.readiness),
             ("prometheus", self.prometheus),
             ("status", self.status),
+            ("admin", self.admin),
         ]
     }
 }

@@ -6,11 +6,13 @@
 //! ```text
 //! args ─► config ─► app ─┬─► data_plane   15001, 15006, 15021   worker threads
 //!                        ├─► status       15020, 15090          housekeeping thread
+//!                        ├─► admin        15000, loopback only   housekeeping thread
 //!                        ├─► dns          15053, if captured    housekeeping thread
 //!                        └─► ending       signals, /drain, /quitquitquit
 //! cli ─► wait, request, init                                    without a proxy
 //! ```
 
+pub mod admin;
 pub mod app;
 pub mod args;
 pub mod cli;

@@ -160,7 +160,8 @@ impl Metrics {
         Self(registry)
     }
 
-    fn page(&self) -> Response<Full<Bytes>> {
+    /// The page that Prometheus reads.
+    pub(crate) fn page(&self) -> Response<Full<Bytes>> {
         let mut response = text(StatusCode::OK, self.0.encode());
         response.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
         response
@@ -186,23 +187,23 @@ impl Handler for Metrics {
 }
 
 /// Whether `peer` is a process of the same pod. 127.0.0.6 is not: from there the data plane forwards what came from outside.
-fn is_own_pod(peer: IpAddr) -> bool {
+pub(crate) fn is_own_pod(peer: IpAddr) -> bool {
     let peer = peer.to_canonical();
     peer.is_loopback() && peer != IpAddr::V4(INBOUND_SOURCE_V4)
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, TEXT);
     response
 }
 
-fn not_found() -> Response<Full<Bytes>> {
+pub(crate) fn not_found() -> Response<Full<Bytes>> {
     text(StatusCode::NOT_FOUND, "there is no such page\n")
 }
 
-fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
+pub(crate) fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
     response
         .headers_mut()

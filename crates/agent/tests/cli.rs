@@ -113,8 +113,13 @@ fn a_local_mesh_is_followed_while_the_proxy_runs() {
         "{}",
         agent.log()
     );
-    fs::write(&file, "{services: []}").unwrap();
+    fs::write(&file, "settings: {accessLogFile: /dev/stdout}").unwrap();
     assert!(eventually(LIMIT, || metric(&format!("{refused} 0"))));
+    let logs_are_on = || {
+        let page = get(agent.admin, "/logging", LIMIT).unwrap().body;
+        page.contains("access_log: text")
+    };
+    assert!(eventually(LIMIT, logs_are_on));
 }
 
 #[test]
@@ -167,6 +172,7 @@ fn a_busy_port_is_named_with_its_purpose() {
     let port = held.local_addr().unwrap().port();
     for (flag, purpose) in [
         ("--status-port", "status and probes"),
+        ("--admin-port", "the admin interface"),
         ("--prometheus-port", "metrics"),
         ("--inbound-port", "inbound"),
         ("--outbound-port", "outbound"),
@@ -178,7 +184,7 @@ fn a_busy_port_is_named_with_its_purpose() {
         args.push(&flag);
         let output = run(&args, &[]);
         assert_eq!(output.code, Some(1), "{flag}: {}", output.stderr);
-        let address = format!("[::]:{port}");
+        let address = format!(":{port} ");
         assert!(
             output.stderr.contains(&address),
             "{flag}: {}",

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     };
     match log::init(&log)
         .map_err(anyhow::Error::from)
-        .and_then(|()| app::main(config))
+        .and_then(|_levels| app::main(config))
     {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,18 +2,24 @@
 //!
 //! The programs flatten [`LogArgs`] into their own arguments and call [`init`] first of all; everything else logs through `tracing`.
 //! Lines go to standard error as text or JSON, with RFC 3339 time stamps in UTC; panics are logged like everything else.
+//! The [`Handle`] that comes of it changes levels while the program runs.
 
 pub mod levels;
 
-use std::{any::Any, panic};
+use std::{
+    any::Any,
+    panic,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 use tracing::{error, level_filters::LevelFilter};
 use tracing_subscriber::{
-    Layer,
+    Layer, Registry,
     filter::Targets,
     fmt,
     layer::SubscriberExt,
+    reload,
     util::{SubscriberInitExt, TryInitError},
 };
 
@@ -77,6 +83,13 @@ const CAPPED: [(&str, LevelFilter); 2] = [
     ("kube_runtime::watcher", LevelFilter::ERROR),
 ];
 
+/// Shows and changes the levels of the log; clones share it.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    levels: Arc<Mutex<Levels>>,
+    filter: reload::Handle<Targets, Registry>,
+}
+
 /// Why logging could not begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -90,11 +103,8 @@ pub enum LogError {
 ///
 /// # Errors
 /// [`LogError::AlreadySet`] on the second call.
-pub fn init(args: &LogArgs) -> Result<(), LogError> {
-    let mut filter = Targets::from(&args.output_level);
-    for (target, level) in CAPPED {
-        filter = filter.with_target(target, level);
-    }
+pub fn init(args: &LogArgs) -> Result<Handle, LogError> {
+    let (filter, handle) = reload::Layer::new(filter(&args.output_level));
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let lines = if args.as_json {
         lines
@@ -118,7 +128,37 @@ pub fn init(args: &LogArgs) -> Result<(), LogError> {
             "panicked"
         );
     }));
-    Ok(())
+    Ok(Handle {
+        levels: Arc::new(Mutex::new(args.output_level.clone())),
+        filter: handle,
+    })
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// The levels at this moment.
+    #[must_use]
+    pub fn levels(&self) -> Levels {
+        let levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        levels.clone()
+    }
+
+    /// Logs at `levels` from now on.
+    pub fn set(&self, levels: Levels) {
+        let mut current = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        // It fails when nothing logs any more, and then there is nothing to change.
+        let _ = self.filter.reload(filter(&levels));
+        *current = levels;
+    }
+}
+
+fn filter(levels: &Levels) -> Targets {
+    let filter = Targets::from(levels);
+    let capped = CAPPED.into_iter();
+    capped.fold(filter, |filter, (target, level)| {
+        filter.with_target(target, level)
+    })
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> &str {

@@ -5,11 +5,13 @@
 
 use prometheus_client::registry::Registry;
 use runtime::{readiness::Readiness, task::Group};
+use tracing::warn;
 
 use crate::{
-    config::Config,
+    config::{self, Config},
+    data_plane::AccessLogControl,
     mesh::{
-        Mesh, MeshStore, Model,
+        AccessLog, Mesh, MeshStore, Model, Settings,
         local::{LoadError, LocalMesh, Voice},
     },
 };
@@ -40,19 +42,58 @@ impl MeshSource {
         Ok(Self { local, store })
     }
 
+    /// The access log that is to be written at the start: the mesh's word, else the flags'.
+    pub(super) fn access_log(&self, config: &Config) -> Option<config::AccessLog> {
+        effective(self.store.load().settings(), config.access_log.as_ref())
+    }
+
     pub(super) fn store(&self) -> MeshStore {
         self.store.clone()
     }
 
-    /// Follows the source's changes until `group` is cancelled.
-    pub(super) fn follow(self, group: &Group, registry: &mut Registry, readiness: &Readiness) {
-        if let Some(local) = self.local {
-            let voice = Voice::register(registry, readiness);
-            let token = group.token().clone();
-            group.spawn_essential("local mesh", async move {
-                let ended = token.run_until_cancelled(local.run(voice)).await;
-                ended.unwrap_or(Ok(()))
-            });
-        }
+    /// Follows the source's changes until `group` is cancelled, and switches the access log as they say.
+    pub(super) fn follow(
+        self,
+        group: &Group,
+        registry: &mut Registry,
+        readiness: &Readiness,
+        (log, flags): (AccessLogControl, Option<config::AccessLog>),
+    ) {
+        let Some(local) = self.local else {
+            return;
+        };
+        let voice = Voice::register(registry, readiness);
+        let token = group.token().clone();
+        let mut current = effective(self.store.load().settings(), flags.as_ref());
+        let changed = move |mesh: &Mesh| {
+            let next = effective(mesh.settings(), flags.as_ref());
+            // Only a change: somebody may have switched it by hand meanwhile.
+            if next != current {
+                let file =
+                    |log: &Option<config::AccessLog>| log.as_ref().map(|log| log.file.clone());
+                if next.is_some() && file(&next) != file(&current) {
+                    warn!(
+                        "lines of the access log go where they went before, another file takes a restart"
+                    );
+                }
+                log.set(next.as_ref().map(|log| super::format(log.encoding)));
+                current = next;
+            }
+        };
+        group.spawn_essential("local mesh", async move {
+            let ended = token.run_until_cancelled(local.run(voice, changed)).await;
+            ended.unwrap_or(Ok(()))
+        });
+    }
+}
+
+fn effective(settings: &Settings, flags: Option<&config::AccessLog>) -> Option<config::AccessLog> {
+    match &settings.access_log {
+        None => flags.cloned(),
+        Some(AccessLog::Off) => None,
+        Some(AccessLog::File { path, encoding }) => Some(config::AccessLog {
+            file: path.clone(),
+            encoding: *encoding,
+        }),
     }
 }

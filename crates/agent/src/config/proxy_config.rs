@@ -17,6 +17,9 @@ pub struct ProxyConfig {
     /// Port of the status server.
     #[serde(deserialize_with = "number")]
     pub status_port: Option<i64>,
+    /// Port of the admin interface.
+    #[serde(deserialize_with = "number")]
+    pub proxy_admin_port: Option<i64>,
     /// Number of worker threads, 0 for one per core.
     #[serde(deserialize_with = "number")]
     pub concurrency: Option<i64>,
@@ -93,11 +96,12 @@ mod tests {
     #[test]
     fn known_fields_are_read_and_others_passed_over() {
         let config = ProxyConfig::parse(
-            r#"{"statusPort": 15099, "concurrency": "2", "terminationDrainDuration": "7s", "drainDuration": "45s",
+            r#"{"statusPort": 15099, "proxyAdminPort": "15098", "concurrency": "2", "terminationDrainDuration": "7s", "drainDuration": "45s",
                 "proxyMetadata": {"A": "b"}, "tracing": {"zipkin": {"address": "x:1"}}, "proxyHeaders": null}"#,
         )
         .unwrap();
         assert_eq!(config.status_port, Some(15099));
+        assert_eq!(config.proxy_admin_port, Some(15098));
         assert_eq!(config.concurrency, Some(2));
         assert_eq!(config.termination_drain_duration.as_deref(), Some("7s"));
         assert_eq!(config.metadata("A"), Some("b"));

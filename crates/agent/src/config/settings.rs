@@ -18,7 +18,7 @@ use super::{
     reader::{Reader, Setting},
 };
 use crate::{
-    args::{MeshArgs, PodArgs, ProxyArgs, TrafficArgs},
+    args::{ListenArgs, MeshArgs, PodArgs, ProxyArgs, TrafficArgs},
     mesh::Own,
     pod_info::Pairs,
     status::probes::Probes,
@@ -115,6 +115,7 @@ impl<'a> Reader<'a> {
                 ports::PROMETHEUS,
             ),
             status: ports::STATUS,
+            admin: ports::ADMIN,
         };
         let flag = self.given(Setting::new(
             "status-port",
@@ -125,18 +126,30 @@ impl<'a> Reader<'a> {
             .get(annotations::STATUS_PORT)
             .filter(|text| !text.is_empty())
             .map(|text| (Origin::Annotation(annotations::STATUS_PORT), text.as_str()));
-        let field = self
-            .proxy_config
-            .status_port
-            .map(|number| number.to_string());
-        let field = field
-            .as_deref()
-            .map(|text| (Origin::ProxyConfig("statusPort"), text));
+        let field = self.proxy_config.status_port.map(|port| port.to_string());
+        let field = field.as_deref();
+        let field = field.map(|text| (Origin::ProxyConfig("statusPort"), text));
         if let Some(port) = self.port(flag.or(annotation).or(field)) {
             ports.status = port;
         }
+        if let Some(port) = self.admin_port(listen) {
+            ports.admin = port;
+        }
         self.refuse_same(&ports);
         ports
+    }
+
+    fn admin_port(&mut self, listen: &'a ListenArgs) -> Option<u16> {
+        let flag = self.given(Setting::new(
+            "admin-port",
+            "AGENT_PORT_ADMIN",
+            listen.admin_port.as_ref(),
+        ));
+        let field = self.proxy_config.proxy_admin_port;
+        let field = field.map(|port| port.to_string());
+        let field = field.as_deref();
+        let field = field.map(|text| (Origin::ProxyConfig("proxyAdminPort"), text));
+        self.port(flag.or(field))
     }
 
     fn refuse_same(&mut self, ports: &Ports) {

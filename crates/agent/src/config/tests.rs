@@ -42,6 +42,7 @@ fn nothing_given_means_istios_defaults() {
             readiness: 15021,
             prometheus: 15090,
             status: 15020,
+            admin: 15000,
         }
     );
     assert_eq!(config.workers.get(), 1);
@@ -79,6 +80,14 @@ fn a_flag_wins_over_the_annotation_over_proxy_config() {
     );
     let all = [field[0], field[1], "--status-port", "15888"];
     assert_eq!(resolve_with(&all, annotation).unwrap().ports.status, 15888);
+}
+
+#[test]
+fn the_admin_port_may_be_moved_by_proxy_config() {
+    let field = ["--proxy-config", r#"{"proxyAdminPort": 15666}"#];
+    assert_eq!(resolve(&field).ports.admin, 15666);
+    let all = [field[0], field[1], "--admin-port", "15888"];
+    assert_eq!(resolve(&all).ports.admin, 15888);
 }
 
 #[test]

@@ -196,11 +196,15 @@ impl LocalMesh {
         }
     }
 
-    /// Looks at the file for ever. Reading and building are done off the calling thread. Dropping the future loses nothing.
+    /// Looks at the file for ever, and calls `changed` with each new mesh that is in use. Reading and building are done off the calling thread. Dropping the future loses nothing.
     ///
     /// # Errors
     /// When building a mesh panics.
-    pub async fn run(mut self, voice: Voice) -> Result<(), JoinError> {
+    pub async fn run(
+        mut self,
+        voice: Voice,
+        mut changed: impl FnMut(&Mesh),
+    ) -> Result<(), JoinError> {
         voice.loaded();
         let mut voice = voice;
         let mut ticks = time::interval(INTERVAL);
@@ -210,11 +214,15 @@ impl LocalMesh {
             if self.stamp.is_some() && stamp(&self.path) == self.stamp {
                 continue;
             }
-            (self, voice) = task::spawn_blocking(move || {
-                self.poll(&voice);
-                (self, voice)
+            let change;
+            (self, voice, change) = task::spawn_blocking(move || {
+                let change = self.poll(&voice);
+                (self, voice, change)
             })
             .await?;
+            if change == Change::Accepted {
+                changed(&self.store.current());
+            }
         }
     }
 

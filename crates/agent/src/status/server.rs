@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
     num::NonZeroUsize,
     sync::Arc,
     time::Duration,
@@ -70,6 +70,30 @@ pub fn bind(port: u16) -> Result<StdListener, (SocketAddr, io::Error)> {
         .map_err(|error| (address, error))?;
     let none = || (address, io::ErrorKind::AddrNotAvailable.into());
     listeners.pop().ok_or_else(none)
+}
+
+/// Listens on `port` of the loopback addresses only, of IPv4's alone where there is no IPv6; port 0 lets the kernel choose.
+///
+/// # Errors
+/// What the kernel says, with the address that was tried.
+pub fn bind_loopback(port: u16) -> Result<Vec<StdListener>, (SocketAddr, io::Error)> {
+    let bind = |address: IpAddr, port| {
+        let address = SocketAddr::from((address, port));
+        listen(address, Reach::OwnAddresses, NonZeroUsize::MIN).map_err(|error| (address, error))
+    };
+    let mut listeners = bind(Ipv4Addr::LOCALHOST.into(), port)?;
+    let chosen = listeners
+        .first()
+        .and_then(|listener| listener.local_addr().ok())
+        .map_or(port, |address| address.port());
+    match bind(Ipv6Addr::LOCALHOST.into(), chosen) {
+        Ok(more) => listeners.extend(more),
+        Err((address, error)) if port != 0 && error.kind() == io::ErrorKind::AddrInUse => {
+            return Err((address, error));
+        }
+        Err(_) => {}
+    }
+    Ok(listeners)
 }
 
 /// Answers on `listener` until `group` is cancelled; connections are tasks of `group`.

@@ -16,7 +16,7 @@ use testkit::process::{Process, eventually};
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// A proxy on ports that the kernel chooses.
-pub(crate) const EPHEMERAL: [&str; 7] = [
+pub(crate) const EPHEMERAL: [&str; 8] = [
     "proxy",
     "sidecar",
     "--outbound-port=0",
@@ -24,6 +24,7 @@ pub(crate) const EPHEMERAL: [&str; 7] = [
     "--readiness-port=0",
     "--prometheus-port=0",
     "--status-port=0",
+    "--admin-port=0",
 ];
 
 /// A proxy that runs until this value is dropped.
@@ -32,6 +33,7 @@ pub(crate) struct Agent {
     pub(crate) readiness: SocketAddr,
     pub(crate) prometheus: SocketAddr,
     pub(crate) status: SocketAddr,
+    pub(crate) admin: SocketAddr,
     log: Arc<Mutex<String>>,
 }
 
@@ -92,6 +94,7 @@ impl Agent {
             readiness: port("readiness="),
             prometheus: port("prometheus="),
             status: port("status="),
+            admin: port("admin="),
             log,
         }
     }

@@ -3,7 +3,11 @@
 //! Parsed from `--log_output_level` and turned into the filter that the log's layer uses.
 //! A scope is a crate or one of the names below; names that only Istio has are accepted, so that its annotations and scripts work.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+    str::FromStr,
+};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -139,6 +143,17 @@ impl FromStr for Levels {
     }
 }
 
+/// In the notation that they are read in.
+impl Display for Levels {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "default:{}", level_name(self.default))?;
+        for (scope, level) in &self.scopes {
+            write!(f, ",{scope}:{}", level_name(*level))?;
+        }
+        Ok(())
+    }
+}
+
 impl From<&Levels> for Targets {
     fn from(levels: &Levels) -> Self {
         Self::new()
@@ -159,6 +174,17 @@ fn parse_level(level: &str) -> Result<LevelFilter, LevelsError> {
         _ => Err(LevelsError::Level {
             level: level.to_owned(),
         }),
+    }
+}
+
+fn level_name(level: LevelFilter) -> &'static str {
+    match level {
+        LevelFilter::OFF => "none",
+        LevelFilter::ERROR => "error",
+        LevelFilter::WARN => "warn",
+        LevelFilter::INFO => "info",
+        LevelFilter::DEBUG => "debug",
+        LevelFilter::TRACE => "trace",
     }
 }
 
@@ -206,6 +232,17 @@ mod tests {
                 expected,
                 "{text} {target} {level}"
             );
+        }
+    }
+
+    #[test]
+    fn levels_are_shown_as_they_are_read() {
+        for text in [
+            "default:info",
+            "default:none,access:trace,agent:debug",
+            "default:warn,h2:error",
+        ] {
+            assert_eq!(text.parse::<Levels>().unwrap().to_string(), text);
         }
     }
 

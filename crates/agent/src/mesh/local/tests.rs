@@ -361,7 +361,7 @@ async fn a_change_arrives_by_itself() {
         }
     };
     tokio::select! {
-        ended = local.run(voice) => panic!("{ended:?}"),
+        ended = local.run(voice, |_| {}) => panic!("{ended:?}"),
         () = written => {}
         () = time::sleep(Duration::from_secs(30)) => panic!("the change is not seen"),
     }
