@@ -65,6 +65,8 @@ struct Proven {
     identity: Arc<PeerIdentity>,
     /// What the application is told of it: an element of `x-forwarded-client-cert`.
     told: String,
+    /// The whole field, where nobody has told anything before.
+    line: Vec<u8>,
 }
 
 /// What routing says about a request or a connection.
@@ -130,6 +132,7 @@ impl Connection {
         // A connection is secured once, before anything is served on it.
         let _ = self.proven.set(Proven {
             identity: Arc::clone(identity),
+            line: client_cert(&[], &told),
             told,
         });
     }
@@ -323,12 +326,8 @@ impl Connection {
     pub(crate) fn request_edit(&self, target: &Target, received: &[u8]) -> Edit<'_> {
         let added = match (self.role, self.proven.get()) {
             (Role::Outbound, _) if target.key.is_secured => Cow::from(&self.worker.own_fields),
-            (Role::Inbound, Some(proven)) => {
-                let mut line = format!("{}: ", headers::FORWARDED_CLIENT_CERT).into_bytes();
-                forwarded::append(received, &proven.told, &mut line);
-                line.extend_from_slice(b"\r\n");
-                Cow::from(line)
-            }
+            (Role::Inbound, Some(proven)) if received.is_empty() => Cow::from(&proven.line),
+            (Role::Inbound, Some(proven)) => Cow::from(client_cert(received, &proven.told)),
             _ => Cow::default(),
         };
         Edit {
@@ -351,6 +350,14 @@ impl Connection {
             added,
         }
     }
+}
+
+/// The field that tells the application of its client, behind what the client has told of its own.
+fn client_cert(received: &[u8], told: &str) -> Vec<u8> {
+    let mut line = format!("{}: ", headers::FORWARDED_CLIENT_CERT).into_bytes();
+    forwarded::append(received, told, &mut line);
+    line.extend_from_slice(b"\r\n");
+    line
 }
 
 // === impl Dialled ===

@@ -170,3 +170,20 @@ fn a_change_of_the_mesh_concerns_the_next_request_and_cuts_nothing() {
     client.send(GET);
     new.accept().expect(GET);
 }
+
+#[test]
+fn a_client_that_has_said_nothing_does_not_hold_up_the_end() {
+    let server = Server::new();
+    let mut model = shop(&[("web-0", server.address)]);
+    model["services"][0]["ports"][0]["name"] = json!("http");
+    let (proxy, _) = proxy_in(model, WEB);
+    let mut client = proxy.outbound();
+    eventually("it is accepted", || proxy.plane.active_connections() == 1);
+    let patience = std::time::Duration::from_secs(60);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let joined = runtime.block_on(proxy.plane.join(patience));
+    assert_eq!(joined.cut, 0);
+    client.expect_end();
+}

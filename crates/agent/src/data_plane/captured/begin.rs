@@ -21,6 +21,7 @@ use crate::data_plane::{
     net::{Buffers, Size, Stream},
     tcp,
     telemetry::Side,
+    worker::Phase,
 };
 use crate::{
     mesh::{MtlsMode, Protocol},
@@ -214,6 +215,11 @@ async fn listen(
                 Detection::Http1 => return Poll::Ready(Spoken::Http1),
                 Detection::Opaque => return Poll::Ready(Spoken::Opaque),
                 Detection::NeedMore => {}
+            }
+            // Only to be woken when the proxy stops.
+            let _ = connection.slot().poll_expired(cx);
+            if first.is_empty() && connection.worker().phase() == Phase::Stopping {
+                return Poll::Ready(Spoken::Silence);
             }
             match ready!(poll_bytes(cx, stream, first, buffers)) {
                 Ok(n) if n > 0 => {}
