@@ -6,7 +6,14 @@
 mod begin;
 mod dial;
 
-use std::{borrow::Cow, cell::OnceCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    cell::{Cell, OnceCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use contract::headers;
 use tokio::time::error::Elapsed;
@@ -57,6 +64,8 @@ pub(crate) struct Connection {
     /// Who the client's address is known to be.
     client: OnceCell<Party>,
     proven: OnceCell<Proven>,
+    /// The change of the mesh after which it was last asked whether the connection is still allowed.
+    judged: Cell<u64>,
 }
 
 /// A client that has proven who it is.
@@ -110,6 +119,7 @@ impl Connection {
         peer: Peer,
     ) -> Self {
         Self {
+            judged: Cell::new(worker.n_changes()),
             worker,
             slot,
             role,
@@ -172,10 +182,23 @@ impl Connection {
     /// A drain ends inbound connections only: the application's own calls must go on until it has ended, too.
     pub(crate) fn is_closing(&self) -> bool {
         match self.worker.phase() {
-            Phase::Running => false,
+            Phase::Running => self.is_denied(),
             Phase::Draining => self.role == Role::Inbound,
             Phase::Stopping => true,
         }
+    }
+
+    /// Whether a change of the mesh demands what the client has not proven. Costs a comparison as long as nothing has changed.
+    pub(crate) fn is_denied(&self) -> bool {
+        let change = self.worker.n_changes();
+        if self.judged.get() == change {
+            return false;
+        }
+        let is_denied = self.proven.get().is_none() && self.mtls() == MtlsMode::Strict;
+        if !is_denied {
+            self.judged.set(change);
+        }
+        is_denied
     }
 
     /// Which side of the traffic metrics and log are told about; `None` for what is no traffic of the workload.

@@ -300,6 +300,13 @@ pub(crate) async fn pump(
         if slot.poll_expired(cx).is_ready() {
             return Poll::Ready(Err(Failure::IdleTimeout));
         }
+        if connection.is_denied() {
+            tracing::info!(
+                peer = %connection.peer(), destination = %connection.destination(),
+                "a connection is ended, mutual TLS has become STRICT"
+            );
+            return Poll::Ready(Err(Failure::PlaintextRefused));
+        }
         let up = up.poll(cx, downstream, upstream, |n| {
             traffic.receive(n);
             slot.expire_after(idle);

@@ -3,6 +3,8 @@
 //! [`run`] owns the thread. Listeners, connections, the upstream pool and the metric handles of a worker are touched by its thread alone;
 //! what other threads see are counters that they only read, and the phase, which the worker is told.
 
+mod accept;
+
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -20,13 +22,15 @@ use tokio::{
     task::{JoinSet, spawn_local},
 };
 
+use accept::accept;
+
 use super::{
     Capture, Config,
     access_log::{self, AccessLog, Line},
     captured::{self, Connection, Role},
     connections::{Connections, Ticks},
     http1,
-    net::{Buffers, OriginalDestination, Peer, Stream, canonical},
+    net::{Buffers, OriginalDestination, Peer, Stream},
     pool::{self, Pool},
     server_first::ServerFirst,
     telemetry::{self, Shared, Telemetry},
@@ -90,6 +94,8 @@ pub(crate) struct Worker {
     log: Rc<AccessLog>,
     guarded: Arc<[u16]>,
     phase: Cell<Phase>,
+    /// How often the mesh has changed, as the sweep has seen it.
+    n_changes: Cell<u64>,
 }
 
 /// The configured times in ticks of the worker.
@@ -101,18 +107,8 @@ pub(crate) struct Timeouts {
     pub(crate) linger: Ticks,
 }
 
-/// One more connection, until it is dropped.
-struct Open {
-    worker: Rc<Worker>,
-    role: Role,
-    /// How many connections the listener has.
-    listener: Rc<Cell<usize>>,
-}
-
 /// How long a client that was told goodbye may take to read it.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long accepting pauses when the kernel has no descriptors or memory left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Longest time between two sweeps.
 const MAX_TICK: Duration = Duration::from_secs(1);
 /// Shortest time between two sweeps, so that short timeouts do not keep the worker busy.
@@ -202,9 +198,16 @@ async fn sweep(worker: Rc<Worker>) {
     let mut ticks = tokio::time::interval(worker.connections.tick_length());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last = Instant::now();
+    let mut mesh = worker.config.mesh.current();
     loop {
         ticks.tick().await;
         worker.connections.advance();
+        let current = worker.config.mesh.current();
+        if !Arc::ptr_eq(&mesh, &current) {
+            mesh = current;
+            worker.n_changes.set(worker.n_changes.get() + 1);
+            worker.connections.wake_all();
+        }
         let now = Instant::now();
         if now - last >= MAX_TICK {
             last = now;
@@ -212,34 +215,6 @@ async fn sweep(worker: Rc<Worker>) {
             worker.buffers.trim();
             worker.telemetry.note_idle(worker.pool.n_idle());
             worker.telemetry.sweep(now);
-        }
-    }
-}
-
-/// Accepts connections of one listener until it is dropped.
-async fn accept(worker: Rc<Worker>, role: Role, listener: TcpListener) {
-    let n_open = Rc::new(Cell::new(0));
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) if n_open.get() >= worker.config.limits.connections => {
-                worker.telemetry.count_refused();
-                Stream::new(stream).reset_on_close();
-            }
-            Ok((stream, peer)) => {
-                let open = Open::new(&worker, role, &n_open);
-                let slot = worker.connections.enter();
-                spawn_local(async move {
-                    let worker = Rc::clone(&open.worker);
-                    let peer = Peer(canonical(peer));
-                    serve(worker, slot, role, stream, peer).await;
-                    drop(open);
-                });
-            }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, ?role, "connections cannot be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
         }
     }
 }
@@ -317,11 +292,17 @@ impl Worker {
             log: AccessLog::new(log),
             guarded,
             phase: Cell::new(Phase::Running),
+            n_changes: Cell::new(0),
         })
     }
 
     pub(crate) fn phase(&self) -> Phase {
         self.phase.get()
+    }
+
+    /// How often the mesh has changed; every connection is woken when it has.
+    pub(crate) fn n_changes(&self) -> u64 {
+        self.n_changes.get()
     }
 
     /// By what the workload proves who it is at the moment, if it can.
@@ -349,48 +330,4 @@ impl Worker {
     fn is_own(&self, destination: OriginalDestination) -> bool {
         self.guarded.contains(&destination.0.port())
     }
-}
-
-// === impl Open ===
-
-impl Open {
-    fn new(worker: &Rc<Worker>, role: Role, listener: &Rc<Cell<usize>>) -> Self {
-        listener.set(listener.get() + 1);
-        if role != Role::Readiness {
-            worker.telemetry.count_opened();
-        }
-        Self {
-            worker: Rc::clone(worker),
-            role,
-            listener: Rc::clone(listener),
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.listener.set(self.listener.get().saturating_sub(1));
-        if self.role != Role::Readiness {
-            self.worker.telemetry.count_closed();
-        }
-        if std::thread::panicking() {
-            self.worker.telemetry.count_panic();
-        }
-    }
-}
-
-/// Errors of `accept` that concern the connection which was to be accepted, not the listener (accept(2)).
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind;
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted
-            | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::Interrupted
-            | ErrorKind::HostUnreachable
-            | ErrorKind::NetworkUnreachable
-            | ErrorKind::NetworkDown
-            | ErrorKind::PermissionDenied
-    )
 }

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use agent::{
     data_plane::Capture,
-    mesh::MeshStore,
+    mesh::{Mesh, MeshStore},
     pod_info::Pairs,
     tls::{
         Credentials,
@@ -36,6 +36,8 @@ struct Pair {
     web: Proxy,
     api: Proxy,
     server: Server,
+    /// What `api` knows of the mesh.
+    known: MeshStore,
     /// What `web` shows.
     shown: Arc<ArcSwapOption<Credentials>>,
 }
@@ -67,7 +69,8 @@ impl Scene {
         let given =
             |id: &str, has: bool| Arc::new(ArcSwapOption::new(has.then(|| credentials(&root, id))));
         let mut of_api = config(server.address);
-        of_api.mesh = MeshStore::new(mesh(json!({"peerAuthentication": {"mode": self.mode}})));
+        let known = MeshStore::new(demanding(self.mode));
+        of_api.mesh = known.clone();
         of_api.credentials = given(API, self.api_has_certificate);
         of_api.workload = workload("api");
         let api = Proxy::new(of_api);
@@ -82,6 +85,7 @@ impl Scene {
             web: Proxy::new(of_web),
             api,
             server,
+            known,
             shown,
         }
     }
@@ -108,6 +112,11 @@ fn credentials(root: &Root, id: &str) -> Arc<Credentials> {
     };
     let now = OffsetDateTime::now_utc();
     Arc::new(Credentials::new(pem, &Settings::default(), 1, now).unwrap())
+}
+
+/// A mesh with this mode of mutual TLS.
+fn demanding(mode: &str) -> Mesh {
+    mesh(json!({"peerAuthentication": {"mode": mode}}))
 }
 
 /// Service `api` with one pod, which has a sidecar.
@@ -330,4 +339,29 @@ fn a_new_certificate_is_for_new_connections_and_cuts_none() {
     stranger.send("\0opaque");
     stranger.expect_end();
     arrives(&mut client, &mut upstream);
+}
+
+#[test]
+fn what_a_new_rule_denies_is_ended_and_everything_else_stays() {
+    let pair = Scene {
+        mode: "PERMISSIVE",
+        ..Scene::default()
+    }
+    .set();
+    let mut proven = pair.web.outbound();
+    let mut proven_upstream = first(&pair, &mut proven);
+    let mut idle = pair.api.inbound();
+    idle.send(GET);
+    proven_upstream.expect(GET);
+    proven_upstream.send(OK);
+    idle.expect(OK);
+    let mut opaque = pair.api.inbound();
+    opaque.send("\0opaque");
+    let mut opaque_upstream = pair.server.accept();
+    opaque_upstream.expect("\0opaque");
+    pair.known.replace(demanding("STRICT"));
+    idle.expect_end();
+    opaque.expect_end();
+    opaque_upstream.expect_end();
+    arrives(&mut proven, &mut proven_upstream);
 }
