@@ -4,6 +4,7 @@
 //! metrics server, access log, signals. It is ready once everything is bound; if an essential part ends, the process ends with an error
 //! and the kubelet starts it anew.
 
+mod certificates;
 pub mod ending;
 mod listeners;
 pub mod log_file;
@@ -33,13 +34,16 @@ use crate::{
     config::{Config, Drain, Encoding, Interception},
     data_plane::{self, DataPlane, StartError},
     dns,
-    mesh::local::LoadError,
+    files::{self, Voice},
+    mesh,
     status::{
         Control, Metrics, Status,
         probes::{dial::Dialer, prober::Prober},
         server::{self, Handler},
     },
+    tls,
 };
+use certificates::Certificates;
 use ending::{Ending, Lost};
 use listeners::{Listeners, port_of};
 use log_file::{LogFile, OpenError};
@@ -68,7 +72,10 @@ pub enum AppError {
     DataPlane(#[source] StartError),
     /// The local mesh cannot be read or is wrong.
     #[error(transparent)]
-    LocalMesh(#[from] LoadError),
+    LocalMesh(#[from] mesh::local::LoadError),
+    /// The files of mutual TLS cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] tls::reload::LoadError),
     /// The access log cannot be opened.
     #[error(transparent)]
     AccessLog(#[from] OpenError),
@@ -99,6 +106,12 @@ pub enum AppError {
     Housekeeping(#[source] Failure),
 }
 
+/// What is read from files, and again when they change.
+struct Sources {
+    mesh: MeshSource,
+    certificates: Certificates,
+}
+
 /// What runs, and must be brought to its end.
 struct Running {
     group: Group,
@@ -122,6 +135,7 @@ pub fn run(config: Config, log: log::Handle) -> Result<(), AppError> {
         .map_err(AppError::Runtime)?;
     raise_descriptor_limit();
     let mesh = MeshSource::open(&config)?;
+    let certificates = Certificates::open(&config, mesh.store())?;
     let access_log = mesh.access_log(&config);
     let path = match &access_log {
         Some(log) => log.file.as_path(),
@@ -132,8 +146,9 @@ pub fn run(config: Config, log: log::Handle) -> Result<(), AppError> {
     let starting = readiness.register("listeners");
     let listeners = Listeners::bind(&config)?;
     let status_port = port_of(&listeners.status);
+    let sources = Sources { mesh, certificates };
     let data_plane = {
-        let mut data_plane = data_plane_config(&config, &mesh, status_port);
+        let mut data_plane = data_plane_config(&config, &sources, status_port);
         data_plane.access_log = access_log.map(|log| format(log.encoding));
         data_plane::start(data_plane).map_err(AppError::DataPlane)?
     };
@@ -147,7 +162,7 @@ pub fn run(config: Config, log: log::Handle) -> Result<(), AppError> {
             data_plane,
         };
         running.write_access_log(log_file)?;
-        running.serve(config, mesh, listeners, readiness, (ending.clone(), log));
+        running.serve(config, sources, listeners, readiness, (ending.clone(), log));
         drop(starting);
         running.live(&lifecycle, &ending, drain).await
     }));
@@ -190,7 +205,7 @@ impl Running {
     fn serve(
         &self,
         config: Config,
-        mesh: MeshSource,
+        sources: Sources,
         listeners: Listeners,
         readiness: Readiness,
         (ending, log): (Ending, log::Handle),
@@ -199,14 +214,19 @@ impl Running {
         registry
             .families()
             .register_collector(Box::new(self.data_plane.collector()));
-        let store = mesh.store();
+        let store = sources.mesh.store();
         let access_log = self.data_plane.access_log_control();
-        mesh.follow(
+        let files = files::Metrics::register(registry.families());
+        sources.mesh.follow(
             &self.group,
-            registry.families(),
-            &readiness,
+            Voice::new("local-mesh", files.clone(), &readiness),
             (access_log.clone(), config.access_log.clone()),
         );
+        registry
+            .families()
+            .register_collector(Box::new(sources.certificates.store()));
+        let voice = Voice::new("certificates", files, &readiness);
+        sources.certificates.follow(&self.group, voice);
         let reserved = self.reserved_ports(&listeners);
         if let Some(dns) = listeners.dns {
             dns.register(registry.families());
@@ -284,7 +304,7 @@ impl Running {
     }
 }
 
-fn data_plane_config(config: &Config, mesh: &MeshSource, status_port: u16) -> data_plane::Config {
+fn data_plane_config(config: &Config, sources: &Sources, status_port: u16) -> data_plane::Config {
     let everywhere = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     let mut data_plane = data_plane::Config::new(
         everywhere(config.ports.outbound),
@@ -299,7 +319,8 @@ fn data_plane_config(config: &Config, mesh: &MeshSource, status_port: u16) -> da
     };
     data_plane.detect_timeout = config.detect_timeout;
     data_plane.workload = config.workload.clone();
-    data_plane.mesh = mesh.store();
+    data_plane.mesh = sources.mesh.store();
+    data_plane.credentials = sources.certificates.store();
     data_plane
 }
 

@@ -54,6 +54,9 @@ pub struct ProxyArgs {
     /// Where the picture of the mesh comes from.
     #[command(flatten)]
     pub mesh: MeshArgs,
+    /// How traffic is secured.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// What the pod says about itself.
     #[command(flatten)]
     pub pod: PodArgs,
@@ -141,6 +144,21 @@ pub struct MeshArgs {
     /// DNS domain of the pod's namespace. Default: NAMESPACE.svc.cluster.local.
     #[arg(long, env = "AGENT_DOMAIN", value_name = "NAME")]
     pub domain: Option<String>,
+}
+
+/// How traffic between sidecars is secured.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Mutual TLS")]
+pub struct TlsArgs {
+    /// Folder with cert-chain.pem, key.pem and root-cert.pem, read again when they change. Default: /etc/certs, which may be absent.
+    #[arg(long, env = "AGENT_CERTS_DIR", value_name = "DIR")]
+    pub certs_dir: Option<String>,
+    /// Oldest version of TLS between sidecars: `TLSV1_2` or `TLSV1_3`. Default: TLSV1_3.
+    #[arg(long, env = "AGENT_TLS_MIN_VERSION", value_name = "VERSION")]
+    pub tls_min_version: Option<String>,
+    /// `pqc` for key exchange that a quantum computer does not break, and no other. Default: none.
+    #[arg(long, env = "COMPLIANCE_POLICY", value_name = "POLICY")]
+    pub compliance_policy: Option<String>,
 }
 
 /// What the pod says about itself, through the downward API and the injected environment.

@@ -7,6 +7,7 @@ pub mod problem;
 pub mod proxy_config;
 mod reader;
 mod settings;
+pub mod tls;
 
 use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -19,6 +20,7 @@ use crate::{
 use problem::Problems;
 use proxy_config::ProxyConfig;
 use reader::{Reader, Setting};
+use tls::Tls;
 
 /// The proxy's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Config {
     pub application: IpAddr,
     /// The application's probes.
     pub probes: Probes,
+    /// How traffic between sidecars is secured.
+    pub tls: Tls,
     /// Who this workload is.
     pub workload: Workload,
     /// The file with the picture of the mesh, if there is one.
@@ -150,6 +154,7 @@ impl Config {
             local_mesh: reader.local_mesh(&args.mesh),
             own: reader.own(args, &workload),
             workload,
+            tls: reader.tls(&args.tls, &args.pod),
         };
         match reader.problems {
             problems if problems.is_empty() => Ok(config),

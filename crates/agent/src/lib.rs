@@ -20,6 +20,7 @@ pub mod client;
 pub mod config;
 pub mod data_plane;
 pub mod dns;
+pub mod files;
 pub mod init;
 pub mod mesh;
 pub mod peer;

@@ -13,7 +13,9 @@
 pub mod credentials;
 pub mod hello;
 mod peer;
+pub mod reload;
 pub(crate) mod session;
+mod store;
 mod verifier;
 
 use std::{error::Error, io, sync::Arc};
@@ -22,6 +24,7 @@ use rustls::{CertificateError, OtherError};
 
 pub use credentials::{Credentials, CredentialsError};
 pub use peer::PeerIdentity;
+pub use store::{Refusal, Store};
 
 /// Names that a connection's protocol is agreed on by (ALPN, RFC 7301), as Istio spells them.
 pub mod alpn {

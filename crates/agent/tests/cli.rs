@@ -109,7 +109,7 @@ fn a_local_mesh_is_followed_while_the_proxy_runs() {
         ready.body
     );
     assert!(
-        agent.log().contains("the last good one stays in use"),
+        agent.log().contains("the last good ones stay in use"),
         "{}",
         agent.log()
     );

@@ -103,6 +103,11 @@ impl TrustBundle {
         self.roots.len()
     }
 
+    /// The certificates of the roots, and when they count.
+    pub fn certificates(&self) -> impl Iterator<Item = (&CertificateDer<'static>, Validity)> {
+        self.roots.iter().map(|root| (&root.der, root.validity))
+    }
+
     /// Whether exactly this certificate is one of the roots.
     #[must_use]
     pub fn contains(&self, certificate: &CertificateDer<'_>) -> bool {

@@ -35,6 +35,7 @@ pub struct ServerPair {
     chain_pem: String,
     key_pem: Zeroizing<String>,
     certified: Arc<CertifiedKey>,
+    serial: String,
     validity: Validity,
     names: Vec<DnsName<'static>>,
 }
@@ -83,6 +84,7 @@ impl ServerPair {
             .ok_or(PairError::Certificate(CertificateError::None))?;
         let parsed = certificate::parse(own).map_err(PairError::Certificate)?;
         let validity = Validity::from(parsed.validity());
+        let serial = parsed.raw_serial_as_string().replace(':', "");
         let names = EndEntityCert::try_from(own)
             .map_err(PairError::Unfit)?
             .valid_dns_names()
@@ -102,6 +104,7 @@ impl ServerPair {
             chain_pem,
             key_pem: Zeroizing::new(key_pem.to_owned()),
             certified: Arc::new(certified),
+            serial,
             validity,
             names,
         })
@@ -123,6 +126,12 @@ impl ServerPair {
     #[must_use]
     pub fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.certified)
+    }
+
+    /// The serial number of the server's own certificate, in lower-case hexadecimal digits.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        &self.serial
     }
 
     /// The dates of the server's own certificate.

@@ -4,27 +4,20 @@
 //! value of their contents. Readers hold a [`Live`] and never see half a change, and what cannot be read or is refused leaves the
 //! last good value in place, said once in the log and for as long as it lasts in readiness and metrics.
 //!
-//! Contents are compared, not inodes watched: the kubelet swaps a symbolic link, editors rename, people write in place, and each of
-//! these must be seen.
+//! What changed is found by [`runtime::files`].
 
-mod read;
 mod voice;
 
-use std::{
-    error::Error,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
-use runtime::error::chain;
+use runtime::{error::chain, files::Watched};
 use tokio::{
     task::{self, JoinError},
     time::{self, MissedTickBehavior},
 };
 
-pub use read::{ReadError, Source};
+pub use runtime::files::{ReadError, Source};
 pub use voice::Voice;
 
 /// How often files are looked at. A mounted ConfigMap itself lags behind the cluster by up to a minute, so a second adds nothing.
@@ -36,12 +29,10 @@ pub struct Live<T>(Arc<ArcSwap<T>>);
 
 /// Keeps a [`Live`] value in step with files.
 pub struct Reloader<T, E> {
-    sources: Vec<Source>,
+    files: Watched,
     parse: Parse<T, E>,
     amend: Amend<T>,
     live: Live<T>,
-    /// Fingerprint of what was read last, whether it was accepted or refused.
-    seen: u64,
     voice: Voice,
 }
 
@@ -73,8 +64,6 @@ pub type Parse<T, E> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, E> + Send>;
 
 /// Gives the value anew where something beside the files says so, and nothing where the value is as it should be.
 pub type Amend<T> = Box<dyn FnMut(&T) -> Option<T> + Send>;
-
-type Contents = Result<Vec<Vec<u8>>, ReadError>;
 
 // === impl Live ===
 
@@ -113,16 +102,14 @@ where
         parse: Parse<T, E>,
         voice: Voice,
     ) -> Result<Self, LoadError<E>> {
-        let contents = read::all(&sources);
-        let seen = fingerprint(&contents);
+        let (files, contents) = Watched::start(sources);
         let value = parse(&contents.map_err(LoadError::Read)?).map_err(LoadError::Parse)?;
         voice.loaded();
         Ok(Self {
-            sources,
+            files,
             parse,
             amend: Box::new(|_| None),
             live: Live::new(value),
-            seen,
             voice,
         })
     }
@@ -156,16 +143,9 @@ where
     }
 
     fn look(&mut self) -> Change {
-        let contents = read::all(&self.sources);
-        let fresh = fingerprint(&contents);
-        if fresh == self.seen {
+        let Some(contents) = self.files.look() else {
             return Change::None;
-        }
-        // Files of one set are read one after the other, so a swap may fall between them: a set counts once it has been read twice.
-        if fingerprint(&read::all(&self.sources)) != fresh {
-            return Change::None;
-        }
-        self.seen = fresh;
+        };
         let parsed = contents
             .map_err(LoadError::Read)
             .and_then(|contents| (self.parse)(&contents).map_err(LoadError::Parse));
@@ -206,15 +186,6 @@ where
         self.voice.refused(&chain(error).to_string());
         Change::Refused
     }
-}
-
-fn fingerprint(contents: &Contents) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    match contents {
-        Ok(files) => files.hash(&mut hasher),
-        Err(error) => chain(error).to_string().hash(&mut hasher),
-    }
-    hasher.finish()
 }
 
 #[cfg(test)]

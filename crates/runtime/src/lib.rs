@@ -12,6 +12,7 @@
 
 pub mod duration;
 pub mod error;
+pub mod files;
 pub mod lifecycle;
 pub mod log;
 pub mod metrics;

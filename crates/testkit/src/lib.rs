@@ -13,6 +13,7 @@
 pub mod cases;
 pub mod golden;
 pub mod http;
+pub mod mount;
 pub mod netns;
 pub mod pki;
 pub mod pod;

@@ -5,6 +5,7 @@
 
 use std::{fs, io, path::Path};
 
+use contract::paths::{CERT_CHAIN_FILE, KEY_FILE, ROOT_CERT_FILE};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, SerialNumber,
@@ -119,17 +120,22 @@ impl Root {
 // === impl Leaf ===
 
 impl Leaf {
-    /// Writes the three files of the agent's `--certs-dir`, each of them replaced as a whole.
+    /// The three files of the agent's `--certs-dir`, by name.
+    #[must_use]
+    pub fn files(&self) -> [(&'static str, &str); 3] {
+        [
+            (CERT_CHAIN_FILE, &self.chain),
+            (KEY_FILE, &self.key),
+            (ROOT_CERT_FILE, &self.roots),
+        ]
+    }
+
+    /// Writes these files, each of them replaced as a whole.
     ///
     /// # Errors
     /// What the system says.
     pub fn write_to(&self, folder: &Path) -> io::Result<()> {
-        use contract::paths::{CERT_CHAIN_FILE, KEY_FILE, ROOT_CERT_FILE};
-        for (name, text) in [
-            (CERT_CHAIN_FILE, &self.chain),
-            (KEY_FILE, &self.key),
-            (ROOT_CERT_FILE, &self.roots),
-        ] {
+        for (name, text) in self.files() {
             let beside = folder.join(format!(".{name}.new"));
             fs::write(&beside, text)?;
             fs::rename(beside, folder.join(name))?;

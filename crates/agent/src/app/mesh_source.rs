@@ -3,16 +3,16 @@
 //! `app` opens it before anything else, so that a bad file ends the start, hands its store to the data plane, and keeps it up to date
 //! on the housekeeping thread. Without a source the mesh knows nothing but who this pod is.
 
-use prometheus_client::registry::Registry;
-use runtime::{readiness::Readiness, task::Group};
+use runtime::task::Group;
 use tracing::warn;
 
 use crate::{
     config::{self, Config},
     data_plane::AccessLogControl,
+    files::Voice,
     mesh::{
         AccessLog, Mesh, MeshStore, Model, Settings,
-        local::{LoadError, LocalMesh, Voice},
+        local::{LoadError, LocalMesh},
     },
 };
 
@@ -55,14 +55,12 @@ impl MeshSource {
     pub(super) fn follow(
         self,
         group: &Group,
-        registry: &mut Registry,
-        readiness: &Readiness,
+        voice: Voice,
         (log, flags): (AccessLogControl, Option<config::AccessLog>),
     ) {
         let Some(local) = self.local else {
             return;
         };
-        let voice = Voice::register(registry, readiness);
         let token = group.token().clone();
         let mut current = effective(self.store.load().settings(), flags.as_ref());
         let changed = move |mesh: &Mesh| {

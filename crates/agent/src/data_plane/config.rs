@@ -5,10 +5,8 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
-
 use super::{access_log::Format, net::original_destination::Capture};
-use crate::{mesh::MeshStore, peer::Names, tls::Credentials, workload::Workload};
+use crate::{mesh::MeshStore, peer::Names, tls::Store, workload::Workload};
 
 /// Settings of the data plane.
 #[derive(Clone, Debug)]
@@ -33,8 +31,6 @@ pub struct Config {
     pub reserved_ports: Vec<u16>,
     /// What is known of the mesh; its changes apply to requests that begin after them. Default: nothing.
     pub mesh: MeshStore,
-    /// By what the workload proves who it is. Default: nothing, so that no mutual TLS is spoken.
-    pub credentials: Arc<ArcSwapOption<Credentials>>,
     /// How long a client may be silent before its server is asked to speak first. Default 100 ms: more than any client needs that speaks
     /// first, and an unnoticed delay once a connection for a server that does.
     pub detect_timeout: Duration,
@@ -56,6 +52,8 @@ pub struct Config {
     pub limits: Limits,
     /// The access log's format; `None` writes none and costs nothing. Default: none.
     pub access_log: Option<Format>,
+    /// By what the workload proves who it is. Default: nothing, so that no mutual TLS is spoken.
+    pub credentials: Store,
     /// Who the workload is, for metrics.
     pub workload: Workload,
     /// Names of peers and services, for metrics; whoever describes the mesh to the data plane takes its handles from here.
@@ -102,7 +100,6 @@ impl Config {
             inbound_capture: Capture::Redirect,
             reserved_ports: vec![contract::ports::OUTBOUND, contract::ports::INBOUND],
             mesh: MeshStore::default(),
-            credentials: Arc::default(),
             detect_timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(60),
@@ -112,6 +109,7 @@ impl Config {
             series_timeout: Duration::from_secs(3600),
             limits: Limits::default(),
             access_log: None,
+            credentials: Store::default(),
             workload: Workload::default(),
             names: Arc::default(),
         }

@@ -307,7 +307,7 @@ impl Worker {
 
     /// By what the workload proves who it is at the moment, if it can.
     pub(crate) fn credentials(&self) -> Option<Arc<Credentials>> {
-        self.config.credentials.load_full()
+        self.config.credentials.current()
     }
 
     /// The mesh to decide the request at hand by.

@@ -9,7 +9,6 @@
 
 mod positions;
 mod read;
-mod voice;
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -27,9 +26,9 @@ use tokio::{
 
 pub use positions::Position;
 pub use read::ReadError;
-pub use voice::Voice;
 
 use super::{Mesh, MeshStore, Model, Own, problem::Place};
+use crate::files::Voice;
 use positions::Positions;
 use read::{Stamp, read, stamp};
 
@@ -185,7 +184,11 @@ impl LocalMesh {
         let previous = self.store.current();
         match self.load(contents, Some(&previous)) {
             Ok(mesh) => {
-                voice.accepted(&mesh);
+                voice.accepted(&format!(
+                    "{} ports of services, {} workloads",
+                    mesh.service_ports().len(),
+                    mesh.workloads().len()
+                ));
                 self.store.replace(mesh);
                 Change::Accepted
             }

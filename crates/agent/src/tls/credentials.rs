@@ -34,6 +34,7 @@ pub use error::CredentialsError;
 
 use super::{
     alpn,
+    peer::fingerprint,
     verifier::{Verifier, Welcome},
 };
 
@@ -192,6 +193,29 @@ impl Credentials {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// The texts that these credentials are made of, for messages as if they came from `folder`.
+    pub(super) fn pem<'a>(&'a self, folder: &'a Path) -> Pem<'a> {
+        Pem {
+            folder,
+            chain: self.pair.chain_pem().as_bytes(),
+            key: self.pair.key_pem().as_bytes(),
+            roots: self.roots.pem().as_bytes(),
+        }
+    }
+
+    /// The serial number of our certificate, in lower-case hexadecimal digits.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        self.pair.serial()
+    }
+
+    /// The roots that we trust: SHA-256 in lower-case hexadecimal digits, and from when until when.
+    pub fn root_fingerprints(&self) -> impl Iterator<Item = (Box<str>, Validity)> {
+        self.roots
+            .certificates()
+            .map(|(root, validity)| (fingerprint(root), validity))
     }
 
     /// Whom we believe.

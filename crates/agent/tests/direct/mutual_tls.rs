@@ -9,12 +9,11 @@ use agent::{
     mesh::{Mesh, MeshStore},
     pod_info::Pairs,
     tls::{
-        Credentials,
+        Credentials, Store,
         credentials::{Pem, Settings},
     },
     workload::{Told, Workload},
 };
-use arc_swap::ArcSwapOption;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, crypto::aws_lc_rs::default_provider,
     pki_types::ServerName,
@@ -39,7 +38,7 @@ struct Pair {
     /// What `api` knows of the mesh.
     known: MeshStore,
     /// What `web` shows.
-    shown: Arc<ArcSwapOption<Credentials>>,
+    shown: Store,
 }
 
 /// How the two differ from one scene to the other.
@@ -66,8 +65,13 @@ impl Default for Scene {
 impl Scene {
     fn set(self) -> Pair {
         let (root, server) = (Root::new("mesh"), Server::new());
-        let given =
-            |id: &str, has: bool| Arc::new(ArcSwapOption::new(has.then(|| credentials(&root, id))));
+        let given = |id: &str, has: bool| {
+            let store = Store::default();
+            if has {
+                store.replace(credentials(&root, id));
+            }
+            store
+        };
         let mut of_api = config(server.address);
         let known = MeshStore::new(demanding(self.mode));
         of_api.mesh = known.clone();
@@ -79,7 +83,7 @@ impl Scene {
         of_web.mesh = MeshStore::new(mesh(shop(api.plane.addresses().inbound, self.expected)));
         of_web.credentials = given(WEB, self.web_has_certificate);
         of_web.workload = workload("web");
-        let shown = Arc::clone(&of_web.credentials);
+        let shown = of_web.credentials.clone();
         Pair {
             root,
             web: Proxy::new(of_web),
@@ -102,7 +106,7 @@ fn workload(name: &str) -> Workload {
     Workload::new(told, &Pairs::new())
 }
 
-fn credentials(root: &Root, id: &str) -> Arc<Credentials> {
+fn credentials(root: &Root, id: &str) -> Credentials {
     let leaf = root.workload(id);
     let pem = Pem {
         folder: Path::new("/etc/certs"),
@@ -111,7 +115,7 @@ fn credentials(root: &Root, id: &str) -> Arc<Credentials> {
         roots: leaf.roots.as_bytes(),
     };
     let now = OffsetDateTime::now_utc();
-    Arc::new(Credentials::new(pem, &Settings::default(), 1, now).unwrap())
+    Credentials::new(pem, &Settings::default(), 1, now).unwrap()
 }
 
 /// A mesh with this mode of mutual TLS.
@@ -327,14 +331,13 @@ fn a_new_certificate_is_for_new_connections_and_cuts_none() {
     let pair = Scene::default().set();
     let mut client = pair.web.outbound();
     let mut upstream = first(&pair, &mut client);
-    pair.shown.store(Some(credentials(&pair.root, WEB)));
+    pair.shown.replace(credentials(&pair.root, WEB));
     arrives(&mut client, &mut upstream);
     let mut other = pair.web.outbound();
     other.send("\0opaque");
     pair.server.accept().expect("\0opaque");
     // One that nobody believes any more is refused, while what was established goes on.
-    pair.shown
-        .store(Some(credentials(&Root::new("other"), WEB)));
+    pair.shown.replace(credentials(&Root::new("other"), WEB));
     let mut stranger = pair.web.outbound();
     stranger.send("\0opaque");
     stranger.expect_end();

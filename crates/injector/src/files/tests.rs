@@ -1,22 +1,12 @@
-use std::{
-    fs, io,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    string::FromUtf8Error,
-};
+use std::{fs, io, os::unix::fs::symlink, string::FromUtf8Error};
 
 use prometheus_client::registry::Registry;
 use runtime::readiness::Readiness;
 use tempfile::TempDir;
+use testkit::mount::Mount;
 
 use super::*;
 use crate::{cluster::events::Events, metrics::Files as Metrics};
-
-/// A mounted ConfigMap: `NAME -> ..data/NAME`, `..data -> ..TIMESTAMP`.
-struct Mount {
-    dir: TempDir,
-    generation: u32,
-}
 
 struct Fixture {
     reloader: Reloader<String, FromUtf8Error>,
@@ -24,48 +14,14 @@ struct Fixture {
     registry: Registry,
 }
 
-impl Mount {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let mut mount = Self {
-            dir: TempDir::new().unwrap(),
-            generation: 0,
-        };
-        mount.swap(files);
-        for (name, _) in files {
-            symlink(Path::new("..data").join(name), mount.path(name)).unwrap();
-        }
-        mount
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// What the kubelet does: a new directory, a new link beside the old, one rename, the old directory removed.
-    fn swap(&mut self, files: &[(&str, &str)]) {
-        let old = fs::read_link(self.path("..data")).ok();
-        self.generation += 1;
-        let new = format!("..2026_01_01_00_00_{:02}.1", self.generation);
-        fs::create_dir(self.path(&new)).unwrap();
-        for (name, contents) in files {
-            fs::write(self.path(&new).join(name), contents).unwrap();
-        }
-        symlink(&new, self.path("..data_tmp")).unwrap();
-        fs::rename(self.path("..data_tmp"), self.path("..data")).unwrap();
-        if let Some(old) = old {
-            fs::remove_dir_all(self.dir.path().join(old)).unwrap();
-        }
-    }
-
-    fn sources(&self, names: &[&str]) -> Vec<Source> {
-        names
-            .iter()
-            .map(|name| Source {
-                flag: "--dir",
-                path: self.path(name),
-            })
-            .collect()
-    }
+fn sources(mount: &Mount, names: &[&str]) -> Vec<Source> {
+    names
+        .iter()
+        .map(|name| Source {
+            flag: "--dir",
+            path: mount.path(name),
+        })
+        .collect()
 }
 
 fn start(sources: Vec<Source>) -> Result<Fixture, LoadError<FromUtf8Error>> {
@@ -97,7 +53,7 @@ impl Fixture {
 #[test]
 fn a_swap_of_the_mounted_directory_is_seen() {
     let mut mount = Mount::new(&[("a", "1"), ("b", "2")]);
-    let mut fixture = start(mount.sources(&["a", "b"])).unwrap();
+    let mut fixture = start(sources(&mount, &["a", "b"])).unwrap();
     assert_eq!(fixture.value(), "12");
     assert_eq!(fixture.reloader.poll(), Change::None);
     mount.swap(&[("a", "3"), ("b", "4")]);
@@ -129,7 +85,7 @@ fn files_written_in_place_and_renamed_are_seen() {
 #[test]
 fn refused_contents_leave_the_last_good_value_and_are_said_once() {
     let mut mount = Mount::new(&[("a", "good")]);
-    let mut fixture = start(mount.sources(&["a"])).unwrap();
+    let mut fixture = start(sources(&mount, &["a"])).unwrap();
     fs::write(mount.path("a"), b"\xff").unwrap();
     assert_eq!(fixture.reloader.poll(), Change::Refused);
     assert_eq!(fixture.reloader.poll(), Change::None);
@@ -154,7 +110,7 @@ fn refused_contents_leave_the_last_good_value_and_are_said_once() {
 #[test]
 fn deleted_files_leave_the_last_good_value() {
     let mut mount = Mount::new(&[("a", "good"), ("b", "!")]);
-    let mut fixture = start(mount.sources(&["a", "b"])).unwrap();
+    let mut fixture = start(sources(&mount, &["a", "b"])).unwrap();
     fs::remove_file(mount.path("b")).unwrap();
     assert_eq!(fixture.reloader.poll(), Change::Refused);
     assert_eq!(fixture.value(), "good!");
@@ -207,7 +163,7 @@ fn a_file_without_end_is_refused() {
 #[test]
 fn what_is_beside_the_files_is_kept_in_step_too() {
     let mut mount = Mount::new(&[("a", "1")]);
-    let mut fixture = start(mount.sources(&["a"])).unwrap();
+    let mut fixture = start(sources(&mount, &["a"])).unwrap();
     // Stands for something that the program learns by itself.
     let wanted = Live::new("+".to_owned());
     let seen = wanted.clone();

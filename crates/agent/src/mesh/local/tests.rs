@@ -6,6 +6,7 @@ use prometheus_client::{encoding::text, registry::Registry};
 use runtime::readiness::Readiness;
 
 use super::*;
+use crate::files::Metrics;
 
 const GOOD: &str = "\
 services:
@@ -37,7 +38,7 @@ impl Fixture {
         let mut registry = Registry::default();
         Self {
             local: LocalMesh::start(path.to_owned(), own()).unwrap(),
-            voice: Voice::register(&mut registry, &readiness),
+            voice: Voice::new("local-mesh", Metrics::register(&mut registry), &readiness),
             readiness,
             registry,
         }

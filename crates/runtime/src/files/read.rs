@@ -1,6 +1,6 @@
 //! Reading a set of small files.
 //!
-//! Used by the reloader at the start and at each look. Only regular files of bounded size are read, so that neither a pipe nor a
+//! Used by [`Watched`](super::Watched) at the start and at each look. Only regular files of bounded size are read, so that neither a pipe nor a
 //! file without end can hold up the program.
 
 use std::{
