@@ -1,6 +1,7 @@
-//! The bodies of the targets, which a test of the injector replays with the corpora.
+//! The bodies of the targets, which tests of the programs replay with the corpora.
 
 use injector::webhook::review;
 
 pub mod bodies;
 pub mod interception;
+pub mod sidecar;

@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: the readers of what others wrote, under libFuzzer.
 //!
 //! Runs each target of `fuzz/` for a while, from the corpus in the tree. What it finds new stays in the target folder; an input that breaks a promise is
-//! worth a test of its own and a place in the corpus, which the gate replays (`crates/injector/tests/corpus.rs`, `crates/istio-init/tests/corpus.rs`).
+//! worth a test of its own and a place in the corpus, which the gate replays (`tests/corpus.rs` of `injector`, `istio-init` and `agent`).
 
 use std::{fs, process::Command};
 
@@ -19,8 +19,16 @@ pub(crate) struct Args {
     seconds: u32,
 }
 
-const TARGETS: [&str; 7] = [
-    "review", "template", "merge", "yaml", "path", "flags", "netlink",
+const TARGETS: [&str; 9] = [
+    "review",
+    "template",
+    "merge",
+    "yaml",
+    "path",
+    "flags",
+    "netlink",
+    "peer_metadata",
+    "forwarded_headers",
 ];
 
 /// One input may take no longer; the limits of templates end sooner.

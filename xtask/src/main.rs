@@ -53,7 +53,8 @@ enum Command {
     E2e(e2e::Args),
     /// Measure what the programs cost: requests through two sidecars, reviews by the injector.
     Bench(bench::Args),
-    /// Run the fuzz targets, a minute each: reviews, templates, merges, YAML, URL paths, flags of istio-init and the kernel's answers to it.
+    /// Run the fuzz targets, a minute each: reviews, templates, merges, YAML, URL paths, flags of istio-init and the kernel's answers to it,
+    /// what peers tell the sidecar.
     Fuzz(fuzz::Args),
     /// Check the rules of the tree that no compiler holds.
     Tidy,

@@ -73,7 +73,8 @@ pub struct Limits {
     pub idle_per_upstream: usize,
     /// Idle connections to all upstreams. Default 1024.
     pub idle_total: usize,
-    /// Series of HTTP metrics; further ones are counted together. Default 2000: as Istio's sidecars have them in a large mesh, about 1.4 MB.
+    /// Series of HTTP metrics; further ones are counted together. Default 500: a page of metrics has about 60 KB for each, as every bucket
+    /// of its three histograms bears all labels, so that a scrape takes up to 30 MB for a moment.
     pub http_series: usize,
     /// Series of TCP metrics; further ones are counted together. Default 1000.
     pub tcp_series: usize,
@@ -125,7 +126,7 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             idle_per_upstream: 512,
             idle_total: 1024,
-            http_series: 2000,
+            http_series: 500,
             tcp_series: 1000,
         }
     }

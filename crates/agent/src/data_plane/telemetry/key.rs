@@ -57,7 +57,7 @@ pub enum Security {
 }
 
 /// What tells one series of a worker from another, to find it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key<'a> {
     pub(crate) reporter: Reporter,
     /// The other side: the destination where the source reports, else the source.
@@ -136,6 +136,31 @@ impl Key<'_> {
             code: self.code,
             flag: self.flag,
             security: self.security,
+        }
+    }
+}
+
+/// Three words, because what is hashed one by one costs more than finding it.
+impl Hash for Key<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let code = match self.code {
+            Code::Http(status) => u64::from(status),
+            Code::Tcp => 1 << 16,
+            Code::HttpOverflow => 1 << 17,
+        };
+        let small = [self.reporter as u64, self.flag as u64, self.security as u64];
+        let small = small
+            .into_iter()
+            .fold(code, |word, number| word << 8 | number);
+        state.write_u64(small);
+        self.peer.hash(state);
+        match self.service {
+            Service::Known(names) => names.hash(state),
+            // The few others are told apart by comparison.
+            Service::Passthrough
+            | Service::InboundPassthrough
+            | Service::BlackHole
+            | Service::Overflow => {}
         }
     }
 }

@@ -48,8 +48,8 @@ pub(super) struct Place<'a, S> {
 }
 
 /// Places beyond the limit for series of everybody, which still tell services' answers apart.
-const RESERVE: usize = 128;
-/// Series that one sweep looks at; a sweep a second sees 2000 of them in a minute.
+const RESERVE: usize = 64;
+/// Series that one sweep looks at; a sweep a second sees 500 of them in 16 seconds.
 const PER_SWEEP: usize = 32;
 /// How often a series is held besides by whoever uses it: by the table and by the list.
 const OWN_HOLDERS: usize = 2;
