@@ -59,6 +59,7 @@ pub(super) struct Record<'a> {
 impl<'a> Record<'a> {
     /// A request begins; `head` is `None` if it could not be understood.
     pub(super) fn new(connection: &'a Connection, buffer: Vec<u8>, head: Option<&Request>) -> Self {
+        let buffer = connection.worker().buffers.settled(buffer);
         Self {
             connection,
             end: buffer.len(),
