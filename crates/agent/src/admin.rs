@@ -28,7 +28,7 @@ use crate::{
     data_plane::AccessLogControl,
     mesh::MeshStore,
     status::{Control, Metrics, is_own_pod, not_allowed, not_found, server::Handler, text},
-    tls::Credentials,
+    tls,
 };
 
 /// The answers of the admin port.
@@ -44,7 +44,7 @@ pub struct Parts {
     /// The picture of the mesh.
     pub mesh: MeshStore,
     /// The own certificate of the moment, if there is one.
-    pub credentials: Option<CurrentCredentials>,
+    pub credentials: tls::Store,
     /// Whether the agent is ready.
     pub readiness: Readiness,
     /// The agent's metrics.
@@ -56,9 +56,6 @@ pub struct Parts {
     /// How the agent ends.
     pub control: Arc<dyn Control>,
 }
-
-/// Gives the own certificate of the moment.
-pub type CurrentCredentials = Arc<dyn Fn() -> Arc<Credentials> + Send + Sync>;
 
 /// A page: what it is called, how it is asked for, what it is.
 type Page = (&'static str, Verbs, &'static str);
@@ -203,9 +200,13 @@ impl Admin {
     }
 
     fn certs(&self) -> Value {
-        let current = self.parts.credentials.as_ref();
-        let certificates = current.map(|credentials| dump::certificate(&credentials()));
-        json!({ "certificates": certificates.into_iter().collect::<Vec<Value>>() })
+        let current = self.parts.credentials.load();
+        let certificates = current.as_deref().map(dump::certificate);
+        let refusal = self.parts.credentials.refusal();
+        json!({
+            "certificates": certificates.into_iter().collect::<Vec<Value>>(),
+            "refused": refusal.map(|refusal| dump::refusal(&refusal)),
+        })
     }
 }
 

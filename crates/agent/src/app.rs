@@ -39,6 +39,7 @@ use crate::{
     status::{
         Control, Metrics, Status,
         probes::{dial::Dialer, prober::Prober},
+        scrape::Scraper,
         server::{self, Handler},
     },
     tls,
@@ -147,11 +148,9 @@ pub fn run(config: Config, log: log::Handle) -> Result<(), AppError> {
     let listeners = Listeners::bind(&config)?;
     let status_port = port_of(&listeners.status);
     let sources = Sources { mesh, certificates };
-    let data_plane = {
-        let mut data_plane = data_plane_config(&config, &sources, status_port);
-        data_plane.access_log = access_log.map(|log| format(log.encoding));
-        data_plane::start(data_plane).map_err(AppError::DataPlane)?
-    };
+    let mut data_plane = data_plane_config(&config, &sources, status_port);
+    data_plane.access_log = access_log.map(|log| format(log.encoding));
+    let data_plane = data_plane::start(data_plane).map_err(AppError::DataPlane)?;
     announce(&config, &listeners, &data_plane);
     let ended = runtime.block_on(Box::pin(async {
         let lifecycle = Lifecycle::new(readiness.clone(), ending::limit(config.drain));
@@ -215,6 +214,7 @@ impl Running {
             .families()
             .register_collector(Box::new(self.data_plane.collector()));
         let store = sources.mesh.store();
+        let credentials = sources.certificates.store();
         let access_log = self.data_plane.access_log_control();
         let files = files::Metrics::register(registry.families());
         sources.mesh.follow(
@@ -228,6 +228,8 @@ impl Running {
         let voice = Voice::new("certificates", files, &readiness);
         sources.certificates.follow(&self.group, voice);
         let reserved = self.reserved_ports(&listeners);
+        let targets = config.application_metrics.clone();
+        let scraper = Scraper::register(targets, reserved.clone(), registry.families());
         if let Some(dns) = listeners.dns {
             dns.register(registry.families());
             self.group.spawn_essential("dns proxy", dns.serve());
@@ -239,6 +241,7 @@ impl Running {
         let status = Status::new(
             readiness.clone(),
             metrics.clone(),
+            scraper,
             prober,
             Arc::clone(&control),
         );
@@ -248,7 +251,7 @@ impl Running {
         let admin = Arc::new(Admin::new(admin::Parts {
             config,
             mesh: store,
-            credentials: None,
+            credentials,
             readiness,
             metrics,
             log,

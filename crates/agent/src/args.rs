@@ -116,7 +116,8 @@ pub struct TrafficArgs {
         default_missing_value = "true"
     )]
     pub dns_capture: Option<String>,
-    /// How long connections may go on after SIGTERM. Default: PROXY_CONFIG, else 5s.
+    /// How long connections may go on after SIGTERM, whether there are any or not. Default: PROXY_CONFIG, else as the pod's grace
+    /// period allows, else 5s.
     #[arg(long, env = "TERMINATION_DRAIN_DURATION", value_name = "DURATION")]
     pub drain_duration: Option<String>,
     /// After SIGTERM, wait until no connection is left instead of a fixed time. Default: false.
@@ -168,6 +169,10 @@ pub struct PodArgs {
     /// Name of the pod.
     #[arg(long, env = env::POD_NAME, value_name = "NAME")]
     pub pod_name: Option<String>,
+    /// The pod's terminationGracePeriodSeconds. Without a fixed drain duration, the proxy ends after 5s when no connection is left,
+    /// and 5s before this time in any case.
+    #[arg(long, env = env::TERMINATION_GRACE_PERIOD, value_name = "SECONDS")]
+    pub termination_grace_period: Option<String>,
     /// Namespace of the pod.
     #[arg(long, env = env::POD_NAMESPACE, value_name = "NAME")]
     pub pod_namespace: Option<String>,
@@ -198,6 +203,9 @@ pub struct PodArgs {
     /// The application's own probes as JSON, keyed by their rewritten path.
     #[arg(long, env = env::KUBE_APP_PROBERS, value_name = "JSON", hide_env_values = true)]
     pub app_probers: Option<String>,
+    /// Where the application's own metrics are, as JSON; they are merged with the sidecar's on the status port.
+    #[arg(long, env = env::PROMETHEUS_ANNOTATIONS, value_name = "JSON")]
+    pub app_metrics: Option<String>,
     /// Send rewritten probes to 127.0.0.1 instead of the pod's address. Default: false.
     #[arg(
         long,
@@ -444,6 +452,22 @@ mod tests {
             };
             assert_eq!(proxy.role, "sidecar", "{args:?}");
             assert_eq!(proxy.mesh.domain.as_deref(), Some("x"), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn the_reference_page_knows_every_flag_and_variable() {
+        let page = include_str!("../../../docs/reference/agent.md");
+        for command in Cli::command().get_subcommands() {
+            let args = command.get_arguments().filter(|arg| !arg.is_hide_set());
+            for arg in args.filter(|arg| arg.get_long().is_some_and(|long| long != "help")) {
+                let long = arg.get_long().unwrap();
+                assert!(page.contains(&format!("`--{long}`")), "--{long}");
+                if let Some(env) = arg.get_env() {
+                    let env = env.to_str().unwrap();
+                    assert!(page.contains(&format!("`{env}`")), "{env}");
+                }
+            }
         }
     }
 

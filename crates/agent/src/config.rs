@@ -15,7 +15,11 @@ use contract::env;
 use serde::Deserialize;
 
 use crate::{
-    args::ProxyArgs, mesh::Own, pod_info::Pairs, status::probes::Probes, workload::Workload,
+    args::ProxyArgs,
+    mesh::Own,
+    pod_info::Pairs,
+    status::{probes::Probes, scrape::Targets},
+    workload::Workload,
 };
 use problem::Problems;
 use proxy_config::ProxyConfig;
@@ -46,6 +50,8 @@ pub struct Config {
     pub probes: Probes,
     /// How traffic between sidecars is secured.
     pub tls: Tls,
+    /// Where the application's metrics are.
+    pub application_metrics: Targets,
     /// Who this workload is.
     pub workload: Workload,
     /// The file with the picture of the mesh, if there is one.
@@ -106,10 +112,12 @@ pub enum Encoding {
 pub enum Drain {
     /// So long, whatever happens meanwhile: the application may still be finishing its own work.
     Fixed(Duration),
-    /// Until no connection is left, but not less than this. The pod's grace period is the only other limit.
+    /// Until no connection is left.
     UntilIdle {
-        /// The least.
+        /// But not less than this.
         minimum: Duration,
+        /// And not more than this, if it is known; the kubelet keeps the pod's grace period in any case.
+        limit: Option<Duration>,
     },
 }
 
@@ -148,9 +156,10 @@ impl Config {
             captures_dns: reader.captures_dns(&args.traffic),
             access_log: reader.access_log(&args.traffic),
             detect_timeout: reader.detect_timeout(&args.traffic),
-            drain: reader.drain(&args.traffic),
+            drain: reader.drain(args),
             application: reader.application(&args.pod),
             probes: reader.probes(&args.pod),
+            application_metrics: reader.application_metrics(&args.pod),
             local_mesh: reader.local_mesh(&args.mesh),
             own: reader.own(args, &workload),
             workload,

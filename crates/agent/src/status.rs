@@ -4,6 +4,7 @@
 //! former through the data plane. Answers are small and made at once, probes of the application aside.
 
 pub mod probes;
+pub mod scrape;
 pub mod server;
 
 use std::{net::IpAddr, sync::Arc};
@@ -23,12 +24,17 @@ use runtime::{
 use tracing::{debug, info};
 
 use probes::prober::{Answer, ProbeError, Prober};
+use scrape::{
+    Scraper,
+    merge::{Form, Page, merge},
+};
 use server::Handler;
 
 /// The answers of the status port.
 pub struct Status {
     readiness: Readiness,
     metrics: Metrics,
+    scraper: Scraper,
     prober: Prober,
     control: Arc<dyn Control>,
 }
@@ -48,6 +54,8 @@ pub trait Control: Send + Sync {
 /// Istio's second path for the metrics.
 const METRICS: &str = "/metrics";
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const TEXT_METRICS: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const OPEN_METRICS: HeaderValue = HeaderValue::from_static(metrics::CONTENT_TYPE);
 
 // === impl Status ===
@@ -58,12 +66,14 @@ impl Status {
     pub fn new(
         readiness: Readiness,
         metrics: Metrics,
+        scraper: Scraper,
         prober: Prober,
         control: Arc<dyn Control>,
     ) -> Self {
         Self {
             readiness,
             metrics,
+            scraper,
             prober,
             control,
         }
@@ -77,6 +87,28 @@ impl Status {
             StatusCode::SERVICE_UNAVAILABLE
         };
         text(status, report.to_string())
+    }
+
+    /// The metrics of sidecar and application.
+    async fn all_metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let application = self.scraper.fetch(request.headers()).await;
+        if application.is_empty() {
+            return self.metrics.page();
+        }
+        // After the application's answers, so that their failures are counted in this page already.
+        let mut pages = vec![Page {
+            form: Form::OpenMetrics,
+            text: self.metrics.0.encode().into_bytes(),
+        }];
+        pages.extend(application);
+        let Page { form, text: page } = merge(&pages);
+        let mut response = text(StatusCode::OK, page);
+        let content_type = match form {
+            Form::OpenMetrics => OPEN_METRICS,
+            Form::Text => TEXT_METRICS,
+        };
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response
     }
 
     /// Runs `act` for a process of the same pod.
@@ -142,7 +174,7 @@ impl Handler for Status {
             paths::QUIT => self.control(peer, path, |control| control.quit()),
             paths::DRAIN => self.control(peer, path, |control| control.drain()),
             paths::HEALTHZ_READY if reads => self.ready(),
-            paths::STATS_PROMETHEUS | METRICS if reads => self.metrics.page(),
+            paths::STATS_PROMETHEUS | METRICS if reads => self.all_metrics(&request).await,
             _ if is_probe && reads => self.probe(&request).await,
             paths::HEALTHZ_READY | paths::STATS_PROMETHEUS | METRICS => not_allowed("GET, HEAD"),
             _ if is_probe => not_allowed("GET, HEAD"),

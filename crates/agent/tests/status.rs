@@ -25,6 +25,7 @@ use agent::{
     status::{
         Control, Metrics, Status,
         probes::{Probes, dial::Dialer, prober::Prober},
+        scrape::{Scraper, Targets},
         server,
     },
 };
@@ -68,13 +69,21 @@ struct Answer {
 impl Server {
     /// A server whose probes are `probes` as JSON; `reserved` ports belong to the sidecar.
     fn start(probes: &str, reserved: Vec<u16>) -> Self {
+        Self::scraping("", probes, reserved)
+    }
+
+    /// The same, for an application whose metrics are at `targets`.
+    fn scraping(targets: &str, probes: &str, reserved: Vec<u16>) -> Self {
         let readiness = Readiness::new();
         let control = Arc::new(Counts::default());
-        let registry = Arc::new(Registry::new("proxy", "1.2.3"));
+        let mut registry = Registry::new("proxy", "1.2.3");
+        let targets = Targets::parse(targets).unwrap();
+        let scraper = Scraper::register(targets, reserved.clone(), registry.families());
         let prober = Prober::new(Probes::parse(probes).unwrap(), Dialer::new(LOCAL, reserved));
         let status = Status::new(
             readiness.clone(),
-            Metrics::new(registry),
+            Metrics::new(Arc::new(registry)),
+            scraper,
             prober,
             Arc::clone(&control) as Arc<dyn Control>,
         );
@@ -197,6 +206,83 @@ async fn metrics_are_served_under_both_paths() {
         let build = "istio_build{component=\"proxy\",tag=\"1.2.3\"} 1\n";
         assert!(answer.body.contains(build), "{}", answer.body);
     }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn the_applications_metrics_are_merged() {
+    let application = Application::http().await;
+    let port = application.port;
+    let target = |path: &str| format!(r#"{{"port":"{port}","path":"{path}"}}"#);
+    let text_part = "app_requests_total 7\n";
+    let failures = "istio_agent_scrape_failures_total{type=\"application\"} 1\n";
+    for (targets, content_type, expected) in [
+        (
+            target("/metrics-text"),
+            "text/plain; version=0.0.4",
+            text_part,
+        ),
+        (
+            target("/metrics-open"),
+            "application/openmetrics-text",
+            "app_seconds 1\n# EOF\n",
+        ),
+        (target("/broken"), "application/openmetrics-text", failures),
+    ] {
+        let server = Server::scraping(&targets, "", Vec::new());
+        let answer = server.get("/stats/prometheus").await;
+        assert_eq!(answer.status, StatusCode::OK, "{targets}");
+        let found = answer.headers["content-type"].to_str().unwrap();
+        assert!(found.starts_with(content_type), "{targets}: {found}");
+        assert!(answer.body.contains("istio_build{"), "{}", answer.body);
+        assert!(answer.body.contains(expected), "{}", answer.body);
+        server.end().await;
+    }
+    let both = format!(
+        r#"{{"targets":[{},{}]}}"#,
+        target("/metrics-text"),
+        target("/metrics-open")
+    );
+    let server = Server::scraping(&both, "", Vec::new());
+    let answer = server.get("/metrics").await;
+    assert!(
+        answer.body.contains(text_part) && answer.body.contains("app_seconds 1\n"),
+        "{}",
+        answer.body
+    );
+    assert!(!answer.body.contains("# EOF"), "{}", answer.body);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn an_application_that_does_not_answer_costs_no_more_than_the_scrapers_patience() {
+    let application = Application::http().await;
+    let target = format!(r#"{{"port":"{}","path":"/slow"}}"#, application.port);
+    let server = Server::scraping(&target, "", Vec::new());
+    let patience = [("x-prometheus-scrape-timeout-seconds", "0.2")];
+    let asking = server.ask(Method::GET, "/metrics", &patience);
+    let answer = tokio::time::timeout(Duration::from_secs(5), asking)
+        .await
+        .unwrap();
+    assert!(answer.body.contains("istio_build{"), "{}", answer.body);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn the_sidecars_own_port_is_not_scraped() {
+    let application = Application::http().await;
+    let port = application.port;
+    let target = format!(r#"{{"port":"{port}","path":"/metrics-text"}}"#);
+    let server = Server::scraping(&target, "", vec![port]);
+    let answer = server.get("/metrics").await;
+    assert!(!answer.body.contains("app_requests"), "{}", answer.body);
+    assert!(
+        answer
+            .body
+            .contains("scrape_failures_total{type=\"application\"} 1"),
+        "{}",
+        answer.body
+    );
     server.end().await;
 }
 

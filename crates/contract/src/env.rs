@@ -40,6 +40,8 @@ pub const META_DNS_CAPTURE: &str = "ISTIO_META_DNS_CAPTURE";
 pub const META_MESH_ID: &str = "ISTIO_META_MESH_ID";
 /// Name of the network that the pod is in.
 pub const META_NETWORK: &str = "ISTIO_META_NETWORK";
+/// The pod's `terminationGracePeriodSeconds`; the sidecar derives from it how long it may drain.
+pub const TERMINATION_GRACE_PERIOD: &str = "TERMINATION_GRACE_PERIOD_SECONDS";
 /// Whether rewritten probes go to 127.0.0.1 instead of the pod's address, a Go boolean.
 pub const PROBE_LOCALHOST: &str = "REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION";
 /// What the application's own annotations say about scraping, as JSON; the agent collects from there.

@@ -10,7 +10,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     config::{AccessLog, Config, Drain},
     mesh::{self, Endpoint, Mesh, ServicePort, Workload},
-    tls::Credentials,
+    tls::{Credentials, Refusal},
 };
 
 /// Everything, or the part that is called `resource`; nothing if none is.
@@ -46,10 +46,18 @@ pub(super) fn certificate(credentials: &Credentials) -> Value {
     })
 }
 
+/// Why the files of the own certificate as they are now are not in use.
+pub(super) fn refusal(refusal: &Refusal) -> Value {
+    json!({"at": time_text(refusal.at.into()), "reason": refusal.reason})
+}
+
 fn agent(config: &Config) -> Value {
     let drain = match config.drain {
         Drain::Fixed(limit) => json!({"fixed_ms": limit.as_millis()}),
-        Drain::UntilIdle { minimum } => json!({"until_idle_after_ms": minimum.as_millis()}),
+        Drain::UntilIdle { minimum, limit } => json!({
+            "until_idle_after_ms": minimum.as_millis(),
+            "limit_ms": limit.map(|limit| limit.as_millis()),
+        }),
     };
     let workload = &config.workload;
     let own = &config.own;

@@ -2,8 +2,9 @@
 //!
 //! The status server calls it as its [`Control`]; `app` runs [`Ending::follow`] beside the lifecycle. Three stories end well:
 //!
-//! - An ordinary sidecar gets SIGTERM together with the application: it drains for a fixed time and does not leave early, because the
-//!   application may still be finishing its work and needs the way out.
+//! - An ordinary sidecar gets SIGTERM together with the application, which may still be finishing its work and needs the way out: it
+//!   stays for some seconds at least, then for as long as there are connections and the pod's grace period allows; or, if somebody said
+//!   how long, for that time whether there are connections or not.
 //! - A native sidecar gets `POST /drain` from its preStop hook when the pod begins to end, and SIGTERM when all other containers have
 //!   ended: nothing is left to wait for then.
 //! - `POST /quitquitquit` comes from a Job's own container when its work is done: at once, without draining.
@@ -48,7 +49,7 @@ const NO_LIMIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 pub fn limit(drain: Drain) -> Duration {
     match drain {
         Drain::Fixed(duration) => duration,
-        Drain::UntilIdle { .. } => NO_LIMIT,
+        Drain::UntilIdle { limit, .. } => limit.unwrap_or(NO_LIMIT),
     }
 }
 
@@ -108,7 +109,7 @@ impl Ending {
         traffic.drain();
         let (is_until_idle, mut pause) = match drain {
             Drain::Fixed(limit) => (false, limit),
-            Drain::UntilIdle { minimum } => (true, minimum),
+            Drain::UntilIdle { minimum, .. } => (true, minimum),
         };
         loop {
             tokio::select! {
@@ -220,6 +221,7 @@ mod tests {
     async fn an_idle_drain_takes_the_minimum_and_then_the_last_connection() {
         let drain = Drain::UntilIdle {
             minimum: Duration::from_secs(3),
+            limit: None,
         };
         for (active_millis, seconds) in [(0, 3), (2900, 3), (9500, 10)] {
             let ending = ending(drain);
@@ -233,6 +235,16 @@ mod tests {
             assert_eq!(start.elapsed().as_secs(), seconds, "{active_millis}");
             ending.lifecycle.stopping().await;
         }
+    }
+
+    #[test]
+    fn the_grace_period_limits_what_has_no_time_of_its_own() {
+        let minimum = Duration::from_secs(5);
+        let known = Some(Duration::from_secs(25));
+        let until_idle = |limit| Drain::UntilIdle { minimum, limit };
+        assert_eq!(limit(until_idle(known)).as_secs(), 25);
+        assert_eq!(limit(until_idle(None)), NO_LIMIT);
+        assert_eq!(limit(FIXED).as_secs(), 5);
     }
 
     #[tokio::test]

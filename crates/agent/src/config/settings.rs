@@ -21,7 +21,7 @@ use crate::{
     args::{ListenArgs, MeshArgs, PodArgs, ProxyArgs, TrafficArgs},
     mesh::Own,
     pod_info::Pairs,
-    status::probes::Probes,
+    status::{probes::Probes, scrape::Targets},
     workload::{Told, Workload},
 };
 
@@ -32,6 +32,9 @@ const DETECT_TIMEOUT: Duration = Duration::from_millis(100);
 const DRAIN_DURATION: Duration = Duration::from_secs(5);
 /// Istio's `MINIMUM_DRAIN_DURATION` (`pilot/cmd/pilot-agent/options`).
 const MINIMUM_DRAIN_DURATION: Duration = Duration::from_secs(5);
+/// What is left of the pod's grace period for the end itself, as ztunnel has it.
+const LAST_SECONDS: Duration = Duration::from_secs(5);
+
 // === impl Reader ===
 
 /// One function for each setting.
@@ -223,33 +226,51 @@ impl<'a> Reader<'a> {
         self.duration(given).unwrap_or(DETECT_TIMEOUT)
     }
 
-    pub(super) fn drain(&mut self, args: &'a TrafficArgs) -> Drain {
+    pub(super) fn drain(&mut self, args: &'a ProxyArgs) -> Drain {
+        let traffic = &args.traffic;
         let fixed = Setting::new(
             "drain-duration",
             "TERMINATION_DRAIN_DURATION",
-            args.drain_duration.as_ref(),
+            traffic.drain_duration.as_ref(),
         );
         let field = self.proxy_config.termination_drain_duration.as_deref();
         let field = field.map(|text| (Origin::ProxyConfig("terminationDrainDuration"), text));
         let fixed = self.given(fixed).or(field);
-        let fixed = self.duration(fixed).unwrap_or(DRAIN_DURATION);
+        let fixed = self.duration(fixed);
         let minimum = Setting::new(
             "minimum-drain-duration",
             "MINIMUM_DRAIN_DURATION",
-            args.minimum_drain_duration.as_ref(),
+            traffic.minimum_drain_duration.as_ref(),
         );
         let minimum = self.given(minimum);
         let minimum = self.duration(minimum).unwrap_or(MINIMUM_DRAIN_DURATION);
         let until_idle = self.given(Setting::new(
             "exit-on-zero-active-connections",
             "EXIT_ON_ZERO_ACTIVE_CONNECTIONS",
-            args.exit_on_zero_active_connections.as_ref(),
+            traffic.exit_on_zero_active_connections.as_ref(),
         ));
-        if self.bool(until_idle) {
-            Drain::UntilIdle { minimum }
-        } else {
-            Drain::Fixed(fixed)
+        let limit = self.grace_period(&args.pod).map(drain_limit);
+        match (self.bool(until_idle), fixed, limit) {
+            (true, _, limit) => Drain::UntilIdle { minimum, limit },
+            (false, Some(fixed), _) => Drain::Fixed(fixed),
+            (false, None, Some(limit)) => Drain::UntilIdle {
+                minimum: DRAIN_DURATION.min(limit),
+                limit: Some(limit),
+            },
+            (false, None, None) => Drain::Fixed(DRAIN_DURATION),
         }
+    }
+
+    fn grace_period(&mut self, args: &'a PodArgs) -> Option<Duration> {
+        let given = self.given(Setting::new(
+            "termination-grace-period",
+            env::TERMINATION_GRACE_PERIOD,
+            args.termination_grace_period.as_ref(),
+        ));
+        self.parse(given, "a number of seconds", |text| {
+            let seconds: u32 = text.parse().ok()?;
+            Some(Duration::from_secs(seconds.into()))
+        })
     }
 
     pub(super) fn application(&mut self, args: &'a PodArgs) -> IpAddr {
@@ -315,6 +336,15 @@ impl<'a> Reader<'a> {
         })
     }
 
+    pub(super) fn application_metrics(&mut self, args: &PodArgs) -> Targets {
+        let text = args.app_metrics.as_deref().unwrap_or_default();
+        Targets::parse(text).unwrap_or_else(|error| {
+            let setting = Setting::new("app-metrics", env::PROMETHEUS_ANNOTATIONS, None);
+            self.not_json(setting, &error);
+            Targets::default()
+        })
+    }
+
     pub(super) fn not_json(
         &mut self,
         setting: Setting<'_>,
@@ -325,6 +355,11 @@ impl<'a> Reader<'a> {
             reason: chain(error).to_string(),
         });
     }
+}
+
+/// How long draining may take in a pod of this grace period; half of it where it is short.
+fn drain_limit(grace: Duration) -> Duration {
+    grace.saturating_sub(LAST_SECONDS).max(grace / 2)
 }
 
 pub(super) fn told(args: &PodArgs) -> Told {

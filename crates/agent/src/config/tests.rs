@@ -120,6 +120,7 @@ fn workers_follow_the_explicit_number_then_the_cpu_limit() {
 fn draining_is_for_a_time_or_until_idle() {
     let minimum = |seconds| Drain::UntilIdle {
         minimum: Duration::from_secs(seconds),
+        limit: None,
     };
     let fixed = |seconds| Drain::Fixed(Duration::from_secs(seconds));
     let table: [(&[&str], Drain); 6] = [
@@ -148,6 +149,38 @@ fn draining_is_for_a_time_or_until_idle() {
     for (args, drain) in table {
         assert_eq!(resolve(args).drain, drain, "{args:?}");
     }
+}
+
+#[test]
+fn the_pods_grace_period_is_the_limit_where_no_time_was_given() {
+    let until_idle = |minimum, limit| Drain::UntilIdle {
+        minimum: Duration::from_secs(minimum),
+        limit: Some(Duration::from_secs(limit)),
+    };
+    let grace = |seconds: i32| format!("--termination-grace-period={seconds}");
+    for (seconds, expected) in [
+        (30, until_idle(5, 25)),
+        (3600, until_idle(5, 3595)),
+        (8, until_idle(4, 4)),
+        (0, until_idle(0, 0)),
+    ] {
+        assert_eq!(resolve(&[&grace(seconds)]).drain, expected, "{seconds}");
+    }
+    let fixed = resolve(&[&grace(30), "--drain-duration=7s"]).drain;
+    assert_eq!(fixed, Drain::Fixed(Duration::from_secs(7)));
+    let asked = [
+        "--exit-on-zero-active-connections",
+        "--minimum-drain-duration=3s",
+    ];
+    let asked = resolve(&[asked[0], asked[1], &grace(30)]).drain;
+    assert_eq!(asked, until_idle(3, 25));
+    let problems = resolve_with(&[&grace(-1)], "").unwrap_err();
+    assert!(
+        problems[0].starts_with(
+            "--termination-grace-period (env TERMINATION_GRACE_PERIOD_SECONDS): `-1` is not"
+        ),
+        "{problems:?}"
+    );
 }
 
 #[test]

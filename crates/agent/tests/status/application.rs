@@ -124,6 +124,14 @@ async fn page(request: &Request<Incoming>) -> Response<Body> {
         "/broken" => (500, "out of order\n".to_owned()),
         "/large" => (200, "x".repeat(100 * 1024)),
         "/headers" => (200, headers(request)),
+        "/metrics-text" => (
+            200,
+            "# TYPE app_requests_total counter\napp_requests_total 7\n".to_owned(),
+        ),
+        "/metrics-open" => (
+            200,
+            "# TYPE app_seconds gauge\napp_seconds 1\n# EOF\n".to_owned(),
+        ),
         "/redirect" => (302, "moved\n".to_owned()),
         "/circle" => (302, String::new()),
         "/slow" => {
@@ -139,6 +147,11 @@ async fn page(request: &Request<Incoming>) -> Response<Body> {
         ("/redirect", Some(query)) => query.strip_prefix("to="),
         _ => None,
     };
+    if request.uri().path() == "/metrics-open" {
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        let content_type = HeaderValue::from_static(content_type);
+        response.headers_mut().insert("content-type", content_type);
+    }
     if let Some(location) = location {
         let location = HeaderValue::from_str(location).unwrap();
         response.headers_mut().insert("location", location);
