@@ -66,6 +66,8 @@ pub(crate) struct Connection {
     proven: OnceCell<Proven>,
     /// The change of the mesh after which it was last asked whether the connection is still allowed.
     judged: Cell<u64>,
+    /// What the client's TLS has asked for.
+    server_name: OnceCell<Box<str>>,
 }
 
 /// A client that has proven who it is.
@@ -127,7 +129,21 @@ impl Connection {
             peer,
             client: OnceCell::new(),
             proven: OnceCell::new(),
+            server_name: OnceCell::new(),
         }
+    }
+
+    /// Keeps for the log what the client's TLS has asked for.
+    fn note_server_name(&self, name: Option<Box<str>>) {
+        if let Some(name) = name.filter(|_| self.logs()) {
+            // A connection has one hello.
+            let _ = self.server_name.set(name);
+        }
+    }
+
+    /// What the client's TLS has asked for, where that is known.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.server_name.get().map(|name| &**name)
     }
 
     /// The client has proven who it is to the holder of these credentials.
@@ -237,8 +253,8 @@ impl Connection {
     pub(crate) fn route_name(&self, service: &Service) -> &'static str {
         match (self.role, service) {
             (Role::Outbound, Service::BlackHole) => "block_all",
-            (Role::Outbound, _) => "allow_any",
-            (Role::Inbound | Role::Readiness, _) => "default",
+            (Role::Outbound, Service::Passthrough) => "allow_any",
+            _ => "default",
         }
     }
 

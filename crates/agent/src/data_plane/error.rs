@@ -5,7 +5,10 @@
 
 use std::{fmt, io, net::SocketAddr};
 
-use super::http1::{BodyError, HeadError};
+use super::{
+    http1::{BodyError, HeadError},
+    telemetry::Outcome,
+};
 use crate::tls::TlsError;
 
 /// Why the data plane could not start.
@@ -185,6 +188,22 @@ impl Failure {
             self,
             Self::Connect(_) | Self::ConnectTimeout | Self::UpstreamTls(_)
         )
+    }
+
+    /// How the handshake with the upstream failed, in one word, for the log.
+    pub(crate) fn transport_failure(&self) -> Option<&'static str> {
+        match self {
+            Self::UpstreamTls(error) => Some(Outcome::from(error).as_str()),
+            _ => None,
+        }
+    }
+
+    /// How the handshake with the client failed, in one word, for the log.
+    pub(crate) fn termination(&self) -> Option<&'static str> {
+        match self {
+            Self::ClientTls(error) => Some(Outcome::from(error).as_str()),
+            _ => None,
+        }
     }
 
     /// The HTTP status of the proxy's own answer.

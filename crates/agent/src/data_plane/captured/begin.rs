@@ -86,6 +86,10 @@ async fn secure(
     let mut first = Vec::new();
     let hello = timeout(limit, read_hello(&mut stream, &mut first, &worker.buffers)).await;
     let is_ours = matches!(&hello, Ok(Detected::Tls(hello)) if hello.is_mesh || is_strict);
+    let is_silent = hello.is_err() && first.is_empty();
+    if let Ok(Detected::Tls(hello)) = hello {
+        connection.note_server_name(hello.sni);
+    }
     if is_ours {
         let handshake = stream.accept_tls(&credentials, first);
         let ended = timeout(worker.config.head_timeout, handshake).await;
@@ -103,7 +107,7 @@ async fn secure(
         stream.reset_on_close();
         return Err(Failure::PlaintextRefused);
     }
-    Ok(if hello.is_err() && first.is_empty() {
+    Ok(if is_silent {
         Beginning::Silence(stream)
     } else {
         Beginning::Bytes(stream, first)

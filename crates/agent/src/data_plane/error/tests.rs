@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::*;
 
@@ -37,7 +40,7 @@ fn every_code_has_its_row() {
 }
 
 fn wrong_peer() -> TlsError {
-    TlsError::Peer(std::sync::Arc::new(fmt::Error))
+    TlsError::Peer(Arc::new(fmt::Error))
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub(super) struct Record<'a> {
     pub(super) traffic: Traffic,
     head: Option<Request>,
     details: &'static str,
+    transport_failure: Option<&'static str>,
     flag: Flag,
     upstream: Option<(SocketAddr, Option<SocketAddr>)>,
     first_byte: Option<Instant>,
@@ -73,6 +74,7 @@ impl<'a> Record<'a> {
             traffic: Traffic::default(),
             head: head.copied(),
             details: "via_upstream",
+            transport_failure: None,
             // Whoever drops the record without another word has lost the client.
             flag: Flag::DownstreamClosed,
             upstream: None,
@@ -113,6 +115,7 @@ impl<'a> Record<'a> {
     pub(super) fn fail(&mut self, failure: &Failure) {
         self.flag = failure.flag();
         self.details = failure.code();
+        self.transport_failure = failure.transport_failure();
     }
 
     /// The request was answered by the proxy itself.
@@ -221,7 +224,7 @@ impl<'a> Record<'a> {
             flags: self.flag.as_str(),
             details: Some(self.details),
             termination: None,
-            transport_failure: None,
+            transport_failure: self.transport_failure,
             bytes_received,
             bytes_sent,
             duration,
@@ -233,7 +236,7 @@ impl<'a> Record<'a> {
             cluster: self.connection.cluster(&self.service),
             downstream_local: self.connection.destination(),
             downstream_remote: self.connection.peer(),
-            server_name: None,
+            server_name: self.connection.server_name(),
             route: Some(self.connection.route_name(&self.service)),
         }
     }

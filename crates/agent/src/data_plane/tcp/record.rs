@@ -30,6 +30,8 @@ pub(super) struct Record<'a> {
     traffic: Option<Traffic>,
     flag: Flag,
     details: Option<&'static str>,
+    termination: Option<&'static str>,
+    transport_failure: Option<&'static str>,
     upstream: Option<(SocketAddr, Option<SocketAddr>)>,
     started: Instant,
 }
@@ -47,6 +49,8 @@ impl<'a> Record<'a> {
             // Whoever drops the record without another word has lost the client.
             flag: Flag::DownstreamClosed,
             details: None,
+            termination: None,
+            transport_failure: None,
             upstream: None,
             started: Instant::now(),
         }
@@ -76,6 +80,8 @@ impl<'a> Record<'a> {
     pub(super) fn fail(&mut self, failure: &Failure) {
         self.flag = failure.flag();
         self.details = Some(failure.code());
+        self.termination = failure.termination();
+        self.transport_failure = failure.transport_failure();
     }
 
     fn begin(&mut self) -> &Traffic {
@@ -125,8 +131,8 @@ impl Drop for Record<'_> {
             status: 0,
             flags: self.flag.as_str(),
             details: self.details,
-            termination: None,
-            transport_failure: None,
+            termination: self.termination,
+            transport_failure: self.transport_failure,
             bytes_received: traffic.received(),
             bytes_sent: traffic.sent(),
             duration,
@@ -136,7 +142,7 @@ impl Drop for Record<'_> {
             cluster: connection.cluster(&self.service),
             downstream_local: connection.destination(),
             downstream_remote: connection.peer(),
-            server_name: None,
+            server_name: connection.server_name(),
             route: None,
         });
     }
