@@ -5,6 +5,7 @@
 
 mod begin;
 mod dial;
+mod logged;
 
 use std::{
     borrow::Cow,
@@ -19,7 +20,6 @@ use contract::headers;
 use tokio::time::error::Elapsed;
 
 use super::{
-    access_log::Cluster,
     connections::Slot,
     edits::{self, Edit},
     error::Failure,
@@ -133,19 +133,6 @@ impl Connection {
         }
     }
 
-    /// Keeps for the log what the client's TLS has asked for.
-    fn note_server_name(&self, name: Option<Box<str>>) {
-        if let Some(name) = name.filter(|_| self.logs()) {
-            // A connection has one hello.
-            let _ = self.server_name.set(name);
-        }
-    }
-
-    /// What the client's TLS has asked for, where that is known.
-    pub(crate) fn server_name(&self) -> Option<&str> {
-        self.server_name.get().map(|name| &**name)
-    }
-
     /// The client has proven who it is to the holder of these credentials.
     fn prove(&self, identity: &Arc<PeerIdentity>, credentials: &Credentials) {
         let client = forwarded::Client {
@@ -226,35 +213,11 @@ impl Connection {
         }
     }
 
-    /// Whether a line is written for it.
-    pub(crate) fn logs(&self) -> bool {
-        self.role != Role::Readiness && self.worker.has_log()
-    }
-
     /// What the connection is counted under while nothing else is known.
     pub(crate) fn service(&self) -> Service {
         match self.role {
             Role::Outbound => Service::Passthrough,
             Role::Inbound | Role::Readiness => Service::InboundPassthrough,
-        }
-    }
-
-    /// The upstream's name in the access log.
-    pub(crate) fn cluster<'s>(&self, service: &'s Service) -> Cluster<'s> {
-        let port = self.destination().port();
-        match (self.role, service) {
-            (Role::Outbound, Service::Known(names)) => Cluster::Outbound(port, &names.host),
-            (Role::Outbound, _) => Cluster::Named(service.as_str()),
-            (Role::Inbound | Role::Readiness, _) => Cluster::Inbound(port),
-        }
-    }
-
-    /// The route's name in the access log, as Istio calls the ones that match everything.
-    pub(crate) fn route_name(&self, service: &Service) -> &'static str {
-        match (self.role, service) {
-            (Role::Outbound, Service::BlackHole) => "block_all",
-            (Role::Outbound, Service::Passthrough) => "allow_any",
-            _ => "default",
         }
     }
 

@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use agent::{
-    data_plane::Capture,
+    data_plane::{Capture, Format},
     mesh::{Mesh, MeshStore},
     pod_info::Pairs,
     tls::{
@@ -22,7 +22,10 @@ use serde_json::{Value, json};
 use testkit::pki::Root;
 use time::OffsetDateTime;
 
-use crate::harness::{Proxy, Server, Wire, config, eventually, mesh, nobody};
+use crate::{
+    harness::{Proxy, Server, Wire, config, eventually, mesh, nobody},
+    telemetry::{Page, write_to_page},
+};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: api\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -367,4 +370,50 @@ fn what_a_new_rule_denies_is_ended_and_everything_else_stays() {
     opaque.expect_end();
     opaque_upstream.expect_end();
     arrives(&mut proven, &mut proven_upstream);
+}
+
+/// What `proxy` logs from now on, as objects.
+fn logged(proxy: &mut Proxy) -> Page {
+    proxy.plane.access_log_control().set(Some(Format::Json));
+    write_to_page(proxy.plane.access_log().unwrap())
+}
+
+#[track_caller]
+fn line(page: &Page) -> Value {
+    eventually("a line is written", || !page.lines().is_empty());
+    serde_json::from_str(&page.lines()[0]).unwrap()
+}
+
+#[test]
+fn the_log_says_what_tls_was_asked_for_and_why_it_failed() {
+    let mut pair = Scene::default().set();
+    let (web, api) = (logged(&mut pair.web), logged(&mut pair.api));
+    let mut client = pair.web.outbound();
+    first(&pair, &mut client);
+    let (at_source, at_destination) = (line(&web), line(&api));
+    let cluster = "outbound|80||api.shop.svc.cluster.local";
+    assert_eq!(at_source["upstream_cluster"], cluster);
+    assert_eq!(at_source["route_name"], "default");
+    assert_eq!(at_source["requested_server_name"], Value::Null);
+    let server_name = "outbound_.80_._.api.shop.svc.cluster.local";
+    assert_eq!(at_destination["requested_server_name"], server_name);
+    let mut pair = Scene {
+        expected: "other",
+        ..Scene::default()
+    }
+    .set();
+    let (web, api) = (logged(&mut pair.web), logged(&mut pair.api));
+    let mut client = pair.web.outbound();
+    client.send(GET);
+    let (at_source, at_destination) = (line(&web), line(&api));
+    assert_eq!(at_source["response_flags"], "UF");
+    assert_eq!(
+        at_source["upstream_transport_failure_reason"],
+        "wrong_identity"
+    );
+    assert_eq!(at_destination["response_flags"], "DPE");
+    assert_eq!(
+        at_destination["connection_termination_details"],
+        "refused_by_peer"
+    );
 }

@@ -19,10 +19,10 @@ const GET: &str = "GET /path HTTP/1.1\r\nHost: shop\r\nUser-Agent: test\"é\r\n\
 
 /// Collects what is written.
 #[derive(Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Page(Arc<Mutex<Vec<u8>>>);
 
 impl Page {
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let bytes = self.0.lock().unwrap();
         String::from_utf8_lossy(&bytes)
             .lines()
@@ -56,7 +56,7 @@ impl AccessLogOutput for Page {
     }
 }
 
-fn write_to_page(reader: AccessLogReader) -> Page {
+pub(crate) fn write_to_page(reader: AccessLogReader) -> Page {
     let page = Page::default();
     let output = page.clone();
     thread::spawn(move || {
