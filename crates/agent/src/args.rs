@@ -116,8 +116,7 @@ pub struct TrafficArgs {
         default_missing_value = "true"
     )]
     pub dns_capture: Option<String>,
-    /// How long connections may go on after SIGTERM, whether there are any or not. Default: PROXY_CONFIG, else as the pod's grace
-    /// period allows, else 5s.
+    /// How long the proxy goes on after SIGTERM. Default: PROXY_CONFIG, else as the pod's grace period allows, else 5s.
     #[arg(long, env = "TERMINATION_DRAIN_DURATION", value_name = "DURATION")]
     pub drain_duration: Option<String>,
     /// After SIGTERM, wait until no connection is left instead of a fixed time. Default: false.
@@ -169,8 +168,7 @@ pub struct PodArgs {
     /// Name of the pod.
     #[arg(long, env = env::POD_NAME, value_name = "NAME")]
     pub pod_name: Option<String>,
-    /// The pod's terminationGracePeriodSeconds. Without a fixed drain duration, the proxy ends after 5s when no connection is left,
-    /// and 5s before this time in any case.
+    /// The pod's terminationGracePeriodSeconds: without a fixed drain duration, connections may take all of it but the last 5s.
     #[arg(long, env = env::TERMINATION_GRACE_PERIOD, value_name = "SECONDS")]
     pub termination_grace_period: Option<String>,
     /// Namespace of the pod.
