@@ -88,10 +88,12 @@ impl Session {
         }
     }
 
-    /// What is to be sent after a step that failed: the alert that says why. `received` is as for a step.
-    pub(crate) fn last_words(&mut self, mut received: &mut [u8], to_send: &mut Vec<u8>) {
-        while let (used, Ok(Step::Again)) = self.step(received, to_send, &mut |_| {}) {
-            received = received.get_mut(used..).unwrap_or_default();
+    /// What is to be sent after a step that failed: the alert that says why. Nothing that was received is looked at any more.
+    pub(crate) fn last_words(&mut self, to_send: &mut Vec<u8>) {
+        while self.common().wants_write() {
+            if self.step(&mut [], to_send, &mut |_| {}).1.is_err() {
+                return;
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod harness;
+mod hostile;
 mod identities;
+mod openssl;
 mod reload;
 mod streams;

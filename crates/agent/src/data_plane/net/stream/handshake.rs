@@ -72,7 +72,7 @@ async fn run(
             }
             Ok(Step::PeerClosed) => return Err(TlsError::Closed),
             Err(error) => {
-                session.last_words(&mut received, &mut to_send);
+                session.last_words(&mut to_send);
                 tell(tcp, &to_send).await;
                 return Err(error.into());
             }

@@ -182,8 +182,7 @@ impl Secured {
                     break;
                 }
                 Err(_) => {
-                    let rest = records.get_mut(used..).unwrap_or_default();
-                    self.session.last_words(rest, &mut reply);
+                    self.session.last_words(&mut reply);
                     self.end = Some(End::Broken);
                 }
             }
