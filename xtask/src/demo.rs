@@ -4,6 +4,8 @@
 //! nothing passes by. Every line that it prints after a tick was checked; the first that fails ends the demo with its reason.
 
 mod keep;
+mod secured;
+mod wire;
 
 use std::{
     fmt::Display,
@@ -16,6 +18,8 @@ use anyhow::{Context, bail, ensure};
 use contract::{paths, ports};
 use nix::sys::signal::Signal;
 use testkit::process::eventually;
+
+use wire::{REQUEST_LINE, Wire};
 
 use super::{
     lab::{self, Lab, MeshPod, PlainPod},
@@ -106,6 +110,7 @@ fn tell(lab: &Lab, manifest: &Manifest, cast: &mut Cast) -> anyhow::Result<()> {
     request(cast)?;
     probes(lab, manifest, cast)?;
     stranger(cast)?;
+    secured::show(lab, manifest, cast)?;
     fail_closed(cast)
 }
 
@@ -186,6 +191,7 @@ fn rules(cast: &mut Cast) -> anyhow::Result<()> {
 fn request(cast: &Cast) -> anyhow::Result<()> {
     heading("request");
     let (client, server) = (&cast.client, &cast.server);
+    let wire = Wire::tap(&client.plain.pod)?;
     for ip in addresses(&server.plain) {
         let page = client
             .plain
@@ -201,6 +207,13 @@ fn request(cast: &Cast) -> anyhow::Result<()> {
             page.trim()
         ));
     }
+    ensure!(
+        wire.seen()?.has(REQUEST_LINE),
+        "the request was not seen on the wire between the pods"
+    );
+    tick(
+        "on the wire between the pods the request is readable: without certificates sidecars pass on what they get",
+    );
     let n_asked = 2.0;
     counted(
         client,

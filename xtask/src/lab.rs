@@ -4,6 +4,7 @@
 //! Everything ends with the [`Lab`] and its pods, unless a pod is left running on purpose.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, Permissions},
     net::{Ipv4Addr, SocketAddr},
     os::unix::{fs::PermissionsExt, process::CommandExt},
@@ -22,6 +23,7 @@ use testkit::{
     process::{Process, eventually},
 };
 
+pub(crate) mod secrets;
 mod server;
 
 pub(crate) use server::{AccessLog, PlainPod};
@@ -116,8 +118,20 @@ impl Lab {
     /// Starts a pod from an injected manifest: init container, sidecar, then the application.
     pub(crate) fn start(&self, name: &str, manifest: &Manifest) -> anyhow::Result<MeshPod> {
         let captured = self.capture(name, manifest)?;
+        self.start_captured(captured, manifest, &[])
+    }
+
+    /// Starts the rest of a pod, its sidecar with further arguments.
+    pub(crate) fn start_captured(
+        &self,
+        captured: Captured,
+        manifest: &Manifest,
+        args: &[&OsStr],
+    ) -> anyhow::Result<MeshPod> {
+        let name = &*captured.name.clone();
         let proxy = captured.container(manifest, contract::pod::PROXY_CONTAINER)?;
         let mut command = self.agent_command(&self.folder.path().join("agent"), &proxy);
+        command.args(args);
         let sidecar_log = self.folder.path().join(format!("{name}.sidecar.log"));
         let (sidecar, ready_took) = captured.start_sidecar(&mut command, &sidecar_log, is_ready)?;
         Ok(MeshPod {

@@ -9,7 +9,6 @@ mod envoy;
 mod figures;
 mod load;
 mod plan;
-mod secrets;
 mod table;
 
 use std::{fs, path::PathBuf};

@@ -22,11 +22,13 @@ use testkit::{
 
 use super::{
     envoy::{self, Features},
-    secrets::{self, Secrets},
     table::{Family, Named},
 };
 use crate::{
-    lab::{self, AccessLog, Captured, Lab, PlainPod},
+    lab::{
+        self, AccessLog, Captured, Lab, PlainPod,
+        secrets::{self, Secrets, Speech},
+    },
     manifest::Manifest,
 };
 
@@ -110,7 +112,15 @@ impl Contender {
                 let folder = scene.lab.folder().join(format!("{name}-mesh"));
                 fs::create_dir_all(&folder)?;
                 let addresses = pods.each_ref().map(|pod| pod.pod.ip4());
-                let mesh = secrets::write_mesh(&folder, addresses, entry.named.family)?;
+                let (speech, ports) = (
+                    speech(entry.named.family),
+                    [
+                        (lab::APP_PORT, "http"),
+                        (lab::OPAQUE_PORT, "tcp"),
+                        (PEER_PORT, "http-peer"),
+                    ],
+                );
+                let mesh = secrets::write_mesh(&folder, addresses, &ports, speech)?;
                 let secrets = match entry.named.family {
                     Family::Plain => [None, None],
                     Family::Mtls => Secrets::make(&folder)?.map(Some),
@@ -284,6 +294,13 @@ impl Encoding {
             Self::Text => "TEXT",
             Self::Json => "JSON",
         }
+    }
+}
+
+fn speech(family: Family) -> Speech {
+    match family {
+        Family::Plain => Speech::Plaintext,
+        Family::Mtls => Speech::Strict,
     }
 }
 

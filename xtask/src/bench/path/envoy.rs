@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use contract::{net::INBOUND_SOURCE_V4, ports};
 use serde_json::{Value, json};
 
-use super::secrets::Secrets;
+use crate::lab::secrets::Secrets;
 use crate::{lab, project};
 
 /// What Envoy does besides forwarding.

@@ -1,23 +1,20 @@
-//! What the two pods of a contender know of each other.
+//! What two pods of a lab know of each other where no control plane tells them.
 //!
-//! Made anew for each contender: the mesh of both as a file for our agent, and for those that speak mTLS a root and a P-256 certificate
-//! with a SPIFFE identity for each pod. Then both are strict, so that nothing passes in plaintext.
+//! Made anew for each pair: the mesh of both as a file, and for those that speak mutual TLS a root and a P-256 certificate with a SPIFFE
+//! identity for each pod. Then both are strict, so that nothing passes in plaintext.
 
 use std::{fs, net::Ipv4Addr, path::Path, path::PathBuf};
 
 use serde_json::{Value, json};
 use testkit::pki::Root;
 
-use super::{contender::PEER_PORT, table::Family};
-use crate::lab;
-
 /// What one pod has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Secrets {
+pub(crate) struct Secrets {
     /// Folder with `cert-chain.pem`, `key.pem` and `root-cert.pem`.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Identity of the other pod.
-    pub(super) peer: String,
+    pub(crate) peer: String,
 }
 
 /// Service accounts of the pods, the client's first.
@@ -27,7 +24,7 @@ const ACCOUNTS: [&str; 2] = ["client", "server"];
 
 impl Secrets {
     /// Makes the certificates of a client's and a server's pod, in `folder`.
-    pub(super) fn make(folder: &Path) -> anyhow::Result<[Self; 2]> {
+    pub(crate) fn make(folder: &Path) -> anyhow::Result<[Self; 2]> {
         let root = Root::new("bench");
         let make = |account, peer| {
             let own = folder.join(account);
@@ -43,14 +40,24 @@ impl Secrets {
     }
 }
 
-/// Writes the mesh of a client's and a server's pod at these addresses for our agent, and says where it is.
-pub(super) fn write_mesh(
+/// How the two pods of a mesh speak with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    Plaintext,
+    /// Mutual TLS, and nothing else.
+    Strict,
+}
+
+/// Writes the mesh of a client's and a server's pod at these addresses, whose services have ports with these numbers and names, and
+/// says where it is.
+pub(crate) fn write_mesh(
     folder: &Path,
     addresses: [Ipv4Addr; 2],
-    family: Family,
+    ports: &[(u16, &str)],
+    speech: Speech,
 ) -> anyhow::Result<PathBuf> {
     let file = folder.join("mesh.json");
-    fs::write(&file, mesh_of(addresses, family).to_string())?;
+    fs::write(&file, mesh_of(addresses, ports, speech).to_string())?;
     Ok(file)
 }
 
@@ -58,24 +65,17 @@ fn identity(account: &str) -> String {
     format!("spiffe://cluster.local/ns/default/sa/{account}")
 }
 
-/// Both pods with a service each, whose ports say what they speak.
-fn mesh_of(addresses: [Ipv4Addr; 2], family: Family) -> Value {
-    let (mode, tunnel) = match family {
-        Family::Plain => ("DISABLE", "NONE"),
-        Family::Mtls => ("STRICT", "LEGACY_ISTIO_MTLS"),
+fn mesh_of(addresses: [Ipv4Addr; 2], ports: &[(u16, &str)], speech: Speech) -> Value {
+    let (mode, tunnel) = match speech {
+        Speech::Plaintext => ("DISABLE", "NONE"),
+        Speech::Strict => ("STRICT", "LEGACY_ISTIO_MTLS"),
     };
-    let port = |number: u16, name: &str| json!({ "servicePort": number, "name": name });
-    let services = ACCOUNTS.map(|account| {
-        json!({
-            "name": account,
-            "namespace": "default",
-            "ports": [
-                port(lab::APP_PORT, "http"),
-                port(lab::OPAQUE_PORT, "tcp"),
-                port(PEER_PORT, "http-peer"),
-            ],
-        })
-    });
+    let ports: Vec<_> = ports
+        .iter()
+        .map(|(number, name)| json!({ "servicePort": number, "name": name }))
+        .collect();
+    let services =
+        ACCOUNTS.map(|account| json!({ "name": account, "namespace": "default", "ports": ports }));
     let workloads = ACCOUNTS.iter().zip(addresses).map(|(account, address)| {
         let service = format!("default/{account}.default.svc.cluster.local");
         json!({
