@@ -35,8 +35,10 @@ use super::{
 enum After {
     /// It may send another.
     KeepAlive,
-    /// It is of no more use.
+    /// It ends as both sides have agreed.
     Close,
+    /// It broke in the middle of something, and must not look as if it had ended well.
+    Cut,
     /// It is closed once the client has had time to read what was sent, although it may still be sending.
     Linger,
 }
@@ -56,7 +58,7 @@ pub(crate) async fn serve(
     let mut input = Input::new(first);
     loop {
         let after = match poll_fn(|cx| input.poll_next(cx, connection, &mut downstream)).await {
-            Next::End => return,
+            Next::End => return downstream.close(),
             Next::Head(len) => request(connection, &mut downstream, &mut input, len).await,
             Next::Refused(failure) => {
                 let mut record = Record::new(connection, input.take(), None);
@@ -66,7 +68,8 @@ pub(crate) async fn serve(
         };
         match after {
             After::KeepAlive if !connection.is_closing() => {}
-            After::KeepAlive | After::Close => return,
+            After::KeepAlive | After::Close => return downstream.close(),
+            After::Cut => return,
             After::Linger => return reply::linger(connection, &mut downstream).await,
         }
     }
@@ -142,7 +145,7 @@ async fn refuse(
     match (sent, keep_alive) {
         (true, true) => After::KeepAlive,
         (true, false) => After::Linger,
-        (false, _) => After::Close,
+        (false, _) => After::Cut,
     }
 }
 
@@ -187,6 +190,7 @@ async fn forward(
                 );
                 if let Err(failure) = ended.await {
                     record.fail(&failure);
+                    return Ok(After::Cut);
                 }
                 return Ok(After::Close);
             }
@@ -200,7 +204,7 @@ async fn forward(
             End::Failed(failure) => return Err(failure),
             End::Aborted(failure) => {
                 record.fail(&failure);
-                return Ok(After::Close);
+                return Ok(After::Cut);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Proxy `web` calls service `api`, whose only pod is proxy `api`'s inbound side; the test holds the client's and the server's end.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{io::Read, net::SocketAddr, path::Path, sync::Arc};
 
 use agent::{
     data_plane::{Capture, Format},
@@ -416,4 +416,31 @@ fn the_log_says_what_tls_was_asked_for_and_why_it_failed() {
         at_destination["connection_termination_details"],
         "refused_by_peer"
     );
+}
+
+#[test]
+fn an_answer_up_to_the_end_of_the_connection_ends_properly() {
+    let pair = Scene::default().set();
+    let mut client = pair.web.outbound();
+    client.send(GET);
+    let mut upstream = pair.server.accept();
+    upstream.skip_to("\r\n\r\n");
+    upstream.send("HTTP/1.1 200 OK\r\n\r\nup to the end");
+    drop(upstream);
+    client.expect("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nup to the end");
+    assert_eq!(client.stream.read(&mut [0]).unwrap(), 0, "a proper end");
+    let labels = ["response_code=\"200\"", "response_flags=\"-\""];
+    eventually("it is counted as good", || {
+        pair.web.metric("istio_requests_total", &labels) > 0.0
+    });
+    // A cut one is not made to look so.
+    let mut client = pair.web.outbound();
+    client.send(GET);
+    let mut upstream = pair.server.accept();
+    upstream.skip_to("\r\n\r\n");
+    upstream.send("HTTP/1.1 200 OK\r\n\r\nhalf");
+    client.expect("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhalf");
+    upstream.reset();
+    let end = client.stream.read(&mut [0]);
+    assert!(end.is_err(), "{end:?}");
 }
