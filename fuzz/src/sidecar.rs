@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 
-use agent::peer::{
-    PartyNames, PeerCache,
-    forwarded::{self, Client},
-    metadata,
+use agent::{
+    peer::{
+        PartyNames, PeerCache,
+        forwarded::{self, Client},
+        metadata,
+    },
+    tls::hello::{self, Detected},
 };
 
 /// The bytes are `x-envoy-peer-metadata` of a verified peer: what it calls itself is short and clean, and its identity stays its certificate's.
@@ -64,4 +67,27 @@ pub fn forwarded_headers(bytes: &[u8]) {
     let is_passed_on = field.len() > element.len();
     assert!(!is_passed_on || field.starts_with(received));
     assert!(!is_passed_on || forwarded::is_well_formed(received));
+}
+
+/// The bytes are the first of a connection: what is said of a beginning holds for everything that begins so, and only a handshake is taken for a sidecar's.
+pub fn client_hello(bytes: &[u8]) {
+    let whole = hello::read(bytes);
+    let n = bytes.len();
+    for cut in [0, n.min(1), n / 3, n / 2, n.saturating_sub(1)] {
+        let beginning = hello::read(&bytes[..cut]);
+        assert!(
+            beginning == Detected::NeedMore || beginning == whole,
+            "{beginning:?} after {cut} bytes, then {whole:?}"
+        );
+    }
+    if let Detected::Tls(hello) = whole {
+        assert_eq!(bytes.first(), Some(&22));
+        let named = |name: &[u8]| bytes.windows(name.len()).any(|part| part == name);
+        // A name may be spread over records, whose headers are between its bytes.
+        let in_one_record = bytes
+            .get(3..5)
+            .is_some_and(|len| 5 + usize::from(u16::from_be_bytes([len[0], len[1]])) >= n);
+        assert!(!in_one_record || !hello.is_mesh || named(b"istio"));
+        assert!(hello.sni.is_none_or(|sni| sni.len() < n));
+    }
 }

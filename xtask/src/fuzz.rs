@@ -19,7 +19,7 @@ pub(crate) struct Args {
     seconds: u32,
 }
 
-const TARGETS: [&str; 9] = [
+const TARGETS: [&str; 10] = [
     "review",
     "template",
     "merge",
@@ -29,6 +29,7 @@ const TARGETS: [&str; 9] = [
     "netlink",
     "peer_metadata",
     "forwarded_headers",
+    "client_hello",
 ];
 
 /// One input may take no longer; the limits of templates end sooner.

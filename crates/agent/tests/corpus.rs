@@ -31,3 +31,8 @@ fn peers_say_who_they_are_and_nothing_else() {
 fn clients_cannot_forge_whom_we_have_verified() {
     replay("forwarded_headers", sidecar::forwarded_headers);
 }
+
+#[test]
+fn first_bytes_are_judged_alike_however_they_come() {
+    replay("client_hello", sidecar::client_hello);
+}
