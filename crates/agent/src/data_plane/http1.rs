@@ -61,16 +61,15 @@ pub(crate) async fn serve(
             Next::End => return downstream.close(),
             Next::Head(len) => request(connection, &mut downstream, &mut input, len).await,
             Next::Refused(failure) => {
-                let mut record = Record::new(connection, input.take(), None);
-                reply::send(connection, &mut downstream, &mut record, failure).await;
-                After::Linger
+                let record = Record::new(connection, input.take(), None);
+                Box::pin(refuse_garbage(connection, &mut downstream, record, failure)).await
             }
         };
         match after {
             After::KeepAlive if !connection.is_closing() => {}
             After::KeepAlive | After::Close => return downstream.close(),
             After::Cut => return,
-            After::Linger => return reply::linger(connection, &mut downstream).await,
+            After::Linger => return Box::pin(reply::linger(connection, &mut downstream)).await,
         }
     }
 }
@@ -96,52 +95,65 @@ async fn request(
     let (mut head, body) = match ready {
         Ok(ready) => ready,
         Err(failure) => {
-            reply::send(connection, downstream, &mut record, failure).await;
-            return After::Linger;
+            return Box::pin(refuse_garbage(connection, downstream, record, failure)).await;
         }
     };
+    let after = match carry(connection, downstream, &mut record, &mut head, len, body).await {
+        Ok(after) => after,
+        Err(failure) => refuse(connection, downstream, &mut record, failure, body).await,
+    };
+    input.put_back(connection, record.finish());
+    after
+}
+
+/// Routes a request and lets it be carried; `Err` if the client has been told nothing yet.
+async fn carry(
+    connection: &Connection,
+    downstream: &mut Stream,
+    record: &mut Record<'_>,
+    head: &mut Request,
+    len: usize,
+    body: Body,
+) -> Result<After, Failure> {
     let (path, host) = (record.text(head.target), record.text(head.authority));
-    let mut target = match connection.route(&head, path, host) {
+    let mut target = match connection.route(head, path, host) {
         Decision::Forward(target) => target,
         Decision::Refuse(service, failure) => {
             record.service = service;
-            return refuse(connection, downstream, record, input, failure, body).await;
+            return Err(failure);
         }
     };
     record.target(&target);
     let edit = connection.request_edit(&target, record.text(head.client_cert));
-    record.edit(&mut head, len, &edit);
-    match forward(
-        connection,
-        downstream,
-        &mut record,
-        &head,
-        body,
-        &mut target,
-    )
-    .await
-    {
-        Ok(after) => {
-            input.put_back(connection, record.finish());
-            after
-        }
-        Err(failure) => refuse(connection, downstream, record, input, failure, body).await,
-    }
+    record.edit(head, len, &edit);
+    drop(edit);
+    forward(connection, downstream, record, head, body, &mut target).await
+}
+
+/// Answers what is no request, behind which nothing can be understood.
+///
+/// Like everything rare it is put on the heap, where it is called: the task of every connection would hold the room.
+async fn refuse_garbage(
+    connection: &Connection,
+    downstream: &mut Stream,
+    mut record: Record<'_>,
+    failure: Failure,
+) -> After {
+    reply::send(connection, downstream, &mut record, failure).await;
+    After::Linger
 }
 
 /// Answers a request in the upstream's place. The connection stays open where the whole request was read.
 async fn refuse(
     connection: &Connection,
     downstream: &mut Stream,
-    mut record: Record<'_>,
-    input: &mut Input,
+    record: &mut Record<'_>,
     failure: Failure,
     body: Body,
 ) -> After {
     record.keep_alive &= body.is_done() && !matches!(failure, Failure::RequestBody(_));
     let keep_alive = record.keep_alive;
-    let sent = reply::send(connection, downstream, &mut record, failure).await;
-    input.put_back(connection, record.finish());
+    let sent = Box::pin(reply::send(connection, downstream, record, failure)).await;
     match (sent, keep_alive) {
         (true, true) => After::KeepAlive,
         (true, false) => After::Linger,
@@ -188,7 +200,7 @@ async fn forward(
                     early,
                     traffic,
                 );
-                if let Err(failure) = ended.await {
+                if let Err(failure) = Box::pin(ended).await {
                     record.fail(&failure);
                     return Ok(After::Cut);
                 }

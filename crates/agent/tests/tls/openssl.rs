@@ -2,8 +2,9 @@
 
 use std::{
     io::{BufReader, Read, Write},
-    net::TcpListener as StdListener,
+    net::SocketAddr,
     process::{Child, ChildStdin, Command, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
     thread::JoinHandle,
 };
 
@@ -221,22 +222,26 @@ async fn tls_1_2_is_refused_unless_it_is_allowed() {
     assert!(seen.is_err(), "{printed}");
 }
 
-/// A port that nothing listened on a moment ago: openssl cannot be given a socket, nor asked for one that the kernel chooses.
-fn free_port() -> u16 {
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// An address of this machine that nothing else uses: openssl cannot be given a socket, nor asked for a port that the kernel chooses, and
+/// a port that was free a moment ago may be somebody else's now.
+fn own_address() -> SocketAddr {
+    static N_TAKEN: AtomicU8 = AtomicU8::new(2);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let last = N_TAKEN.fetch_add(1, Ordering::Relaxed);
+    // Outside of the range that the kernel chooses from.
+    ([127, high, low, last], 4433).into()
 }
 
 /// A connection to `openssl s_server` with `args`, once it listens.
 async fn server(leaf: &Leaf, args: &[&str]) -> (Openssl, TcpStream) {
-    let port = free_port().to_string();
+    let address = own_address().to_string();
     let common = [
-        "s_server", "-accept", &port, "-Verify", "3", "-naccept", "1",
+        "s_server", "-accept", &address, "-Verify", "3", "-naccept", "1",
     ];
     let openssl = Openssl::start(Some(leaf), &[&common, args].concat());
     let connecting = async {
         loop {
-            match TcpStream::connect(format!("127.0.0.1:{port}")).await {
+            match TcpStream::connect(&address).await {
                 Ok(tcp) => break tcp,
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
             }

@@ -55,7 +55,9 @@ pub(crate) async fn serve(connection: &Connection, stream: Stream) {
     };
     match beginning {
         Ok(Beginning::Bytes(stream, first)) => serve_bytes(connection, stream, first).await,
-        Ok(Beginning::Silence(stream)) => serve_silent(connection, stream, Vec::new()).await,
+        Ok(Beginning::Silence(stream)) => {
+            Box::pin(serve_silent(connection, stream, Vec::new())).await;
+        }
         Err(failure) => {
             tracing::debug!(peer = %connection.peer(), destination = %connection.destination(), %failure, "refused");
             tcp::refuse(connection, &failure);
@@ -157,8 +159,8 @@ async fn serve_bytes(connection: &Connection, mut stream: Stream, mut first: Vec
     };
     match spoken {
         Spoken::Http1 => http1::serve(connection, stream, first, None).await,
-        Spoken::Opaque => tcp::serve(connection, stream, first, None).await,
-        Spoken::Silence => serve_silent(connection, stream, first).await,
+        Spoken::Opaque => Box::pin(tcp::serve(connection, stream, first, None)).await,
+        Spoken::Silence => Box::pin(serve_silent(connection, stream, first)).await,
     }
 }
 

@@ -66,7 +66,8 @@ impl Connection {
         };
         match idle {
             Some(upstream) => Ok(upstream),
-            None => self.dial(target, purpose).await,
+            // On the heap: most requests find an idle connection, and every connection of a client would hold the room.
+            None => Box::pin(self.dial(target, purpose)).await,
         }
     }
 
@@ -77,8 +78,7 @@ impl Connection {
         let mut stream = connect(key.address, key.source, limit).await?;
         self.worker.telemetry.count_dialled();
         if key.is_secured {
-            // On the heap, as only some connections need its room.
-            stream = Box::pin(self.secure(stream, target, purpose, limit)).await?;
+            stream = self.secure(stream, target, purpose, limit).await?;
         }
         let local = self.logs().then(|| stream.local_address()).flatten();
         Ok(Upstream {
