@@ -1,26 +1,11 @@
 //! The corpora of the fuzz targets, replayed: what once broke a promise or shows a reader's corners is
 //! tried at every test.
 
-use std::{fs, path::Path};
+use testkit::corpus::replay;
 
 #[expect(unreachable_pub, reason = "the fuzz targets reach them as a crate")]
 #[path = "../../../fuzz/src/interception.rs"]
 mod interception;
-
-fn replay(target: &str, body: fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    let files = fs::read_dir(corpus.join(target)).expect("a corpus");
-    let mut n_files = 0;
-    for file in files {
-        let path = file.expect("a file").path();
-        let bytes = fs::read(&path).expect("a readable file");
-        // A panic says what is broken; this says with what.
-        eprintln!("{}", path.display());
-        body(&bytes);
-        n_files += 1;
-    }
-    assert!(n_files > 0, "the corpus of {target} is empty");
-}
 
 #[test]
 fn flags_are_refused_by_name_or_mean_the_same_to_both_back_ends() {

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod cases;
+pub mod corpus;
 pub mod golden;
 pub mod http;
 pub mod mount;
