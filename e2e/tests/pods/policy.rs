@@ -27,10 +27,11 @@ fn the_api_server_injects_by_policy_what_kube_inject_gives() {
         let nginx = Manifest::read("nginx.yaml")?;
         let _policies = Policies::apply(&inside)?;
         wait_for("the policy to be in force", LIMIT, || {
-            let created = inside.dry_run(&nginx.text())?;
-            Ok(Progress::when(has_sidecar(&created), || {
-                created.to_string()
-            }))
+            Ok(match inside.dry_run(&nginx.text()) {
+                Ok(created) => Progress::when(has_sidecar(&created), || created.to_string()),
+                // The API server may hear of the policy that refuses before it hears of the one that injects.
+                Err(refused) => Progress::Waiting(format!("{refused:#}")),
+            })
         })?;
 
         for pod in pods(&nginx)? {
