@@ -78,6 +78,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Images(args) => images::run(&args),
         Command::Setup => netfilter::install()
+            .and_then(|()| e2e::host::install_missing(&test::TOOLS))
             .and_then(|()| bench::install())
             .and_then(|()| e2e::setup::install(None)),
         Command::E2e(args) => e2e::run(&args),

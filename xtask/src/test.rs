@@ -30,6 +30,9 @@ struct Report {
     skipped: Vec<(&'static str, String)>,
 }
 
+/// Programs that tests need beside the project's own, and the Debian packages that bring them: another TLS on the other side.
+pub(crate) const TOOLS: [(&str, &str); 1] = [("openssl", "openssl")];
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut report = Report::default();
     let cargo_step = |args: &[&str]| run_command(cargo().args(args));
