@@ -17,7 +17,7 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
-pub use runtime::files::{ReadError, Source};
+pub use runtime::files::{Change, ReadError, Source};
 pub use voice::Voice;
 
 /// How often files are looked at. A mounted ConfigMap itself lags behind the cluster by up to a minute, so a second adds nothing.
@@ -34,17 +34,6 @@ pub struct Reloader<T, E> {
     amend: Amend<T>,
     live: Live<T>,
     voice: Voice,
-}
-
-/// What one look at the files brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The same contents as before, or contents that are changing at this moment.
-    None,
-    /// The new contents are in use.
-    Accepted,
-    /// The new contents are not used, the last good value is.
-    Refused,
 }
 
 /// Why files could not be used.

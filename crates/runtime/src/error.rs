@@ -13,6 +13,18 @@ pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Display + 'a {
     Chain(error)
 }
 
+/// Shows `items` a line each.
+///
+/// # Errors
+/// The formatter's.
+pub fn lines(items: &[impl Display], f: &mut Formatter<'_>) -> fmt::Result {
+    for (idx, item) in items.iter().enumerate() {
+        let line_end = if idx == 0 { "" } else { "\n" };
+        write!(f, "{line_end}{item}")?;
+    }
+    Ok(())
+}
+
 struct Chain<'a>(&'a (dyn Error + 'static));
 
 // === impl Chain ===

@@ -15,6 +15,17 @@ pub use read::{ReadError, Source};
 /// What the files hold, in the order of the sources.
 pub type Contents = Result<Vec<Vec<u8>>, ReadError>;
 
+/// What became of a value after one look at its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The same contents as before, or contents that are changing at this moment.
+    None,
+    /// The new contents are in use.
+    Accepted,
+    /// The new contents are not used; the last good value is, if there is one.
+    Refused,
+}
+
 /// A set of files, and what was seen of them last.
 #[derive(Debug)]
 pub struct Watched {

@@ -4,6 +4,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use runtime::error::lines;
+
 /// Everything that is wrong with the settings; shown as one line for each problem.
 #[derive(Debug, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
@@ -72,11 +74,7 @@ pub enum Origin {
 
 impl Display for Problems {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for (idx, problem) in self.0.iter().enumerate() {
-            let line_end = if idx == 0 { "" } else { "\n" };
-            write!(f, "{line_end}{problem}")?;
-        }
-        Ok(())
+        lines(&self.0, f)
     }
 }
 

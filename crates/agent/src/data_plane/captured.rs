@@ -97,18 +97,6 @@ pub(crate) struct Dialled {
     pub(crate) early: Vec<u8>,
 }
 
-// === impl Decision ===
-
-impl Decision {
-    /// The same, by mutual TLS only if the proxy can speak it at all.
-    fn securing(mut self, is_able: bool) -> Self {
-        if let Self::Forward(target) = &mut self {
-            target.key.is_secured &= is_able;
-        }
-        self
-    }
-}
-
 // === impl Connection ===
 
 impl Connection {
@@ -311,8 +299,10 @@ impl Connection {
     fn route_by(&self, host: Option<&[u8]>) -> Decision {
         let (mesh, names) = (self.worker.mesh(), &*self.worker.config.names);
         match self.role {
-            Role::Outbound => outbound::route(&mesh, names, self.destination, host)
-                .securing(self.worker.credentials().is_some()),
+            Role::Outbound => match outbound::route(&mesh, names, self.destination, host) {
+                Decision::Forward(target) => Decision::Forward(self.within_means(target)),
+                refused @ Decision::Refuse(..) => refused,
+            },
             Role::Inbound | Role::Readiness => {
                 let own = mesh.inbound(self.destination().port()).service;
                 let service = own.map_or(Service::InboundPassthrough, |port| {
@@ -322,6 +312,12 @@ impl Connection {
                 inbound::route(self.destination, capture, self.peer, service)
             }
         }
+    }
+
+    /// The target, reached by mutual TLS only if the proxy can speak it at all.
+    fn within_means(&self, mut target: Target) -> Target {
+        target.key.is_secured &= self.worker.config.credentials.load().is_some();
+        target
     }
 
     /// What is changed in the head of a request on its way to `target`; `received` is what its sender says to have verified.

@@ -5,6 +5,8 @@
 
 use std::{fmt, io, net::SocketAddr};
 
+use runtime::error::chain;
+
 use super::{
     http1::{BodyError, HeadError},
     telemetry::Outcome,
@@ -263,9 +265,9 @@ impl fmt::Display for Failure {
             }
             Self::NoEndpoint => f.write_str("no pod behind the service is ready"),
             Self::UpstreamTls(error) => {
-                write!(f, "no mutual TLS with the upstream: {}", Chain(error))
+                write!(f, "no mutual TLS with the upstream: {}", chain(error))
             }
-            Self::ClientTls(error) => write!(f, "no mutual TLS with the client: {}", Chain(error)),
+            Self::ClientTls(error) => write!(f, "no mutual TLS with the client: {}", chain(error)),
             Self::PlaintextRefused => {
                 f.write_str("the client does not speak mutual TLS, which is STRICT here")
             }
@@ -273,21 +275,6 @@ impl fmt::Display for Failure {
             Self::NotFound => f.write_str("this path is not served here"),
             Self::Cancelled => f.write_str("the proxy stopped"),
         }
-    }
-}
-
-/// An error with its causes, for one who reads a single line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use runtime::error::lines;
+
 /// Everything that is wrong with a model; one line for each, and at most [`MOST`] of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
@@ -91,11 +93,7 @@ const SHOWN: usize = 5;
 
 impl Display for Problems {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for (idx, problem) in self.0.iter().enumerate() {
-            let line_end = if idx == 0 { "" } else { "\n" };
-            write!(f, "{line_end}{problem}")?;
-        }
-        Ok(())
+        lines(&self.0, f)
     }
 }
 

@@ -27,6 +27,8 @@ use super::{
 };
 use crate::files::Voice;
 
+pub use runtime::files::Change;
+
 /// Keeps a [`Store`] in step with a folder.
 pub struct Reloader {
     folder: PathBuf,
@@ -41,17 +43,6 @@ pub struct Reloader {
 
 /// Asked for the settings at each look, because the mesh may change its trust domains.
 pub type Ask = Box<dyn Fn() -> Settings + Send>;
-
-/// What one look at the files brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing.
-    None,
-    /// New credentials are in use.
-    Accepted,
-    /// The files are not used as they are now; the last good credentials are, if there are any.
-    Refused,
-}
 
 /// Why files give no credentials.
 #[derive(Debug, thiserror::Error)]

@@ -46,10 +46,9 @@ impl Connection {
             result => return result,
         };
         let alternative = target.alternative(&self.worker.mesh());
-        let Some(mut other) = alternative else {
+        let Some(other) = alternative.map(|other| self.within_means(other)) else {
             return Err(failure);
         };
-        other.key.is_secured &= self.worker.credentials().is_some();
         tracing::debug!(
             endpoint = %target.key.address, other = %other.key.address, reason = failure.code(),
             "an endpoint cannot be reached, trying another one"

@@ -132,7 +132,7 @@ const OWN: [OwnFamily; 7] = [
     ),
     (
         "minimesh_request_retries",
-        "Requests sent again because the upstream had closed an idle connection",
+        "Requests sent again because the upstream had closed an idle connection, or to another endpoint because one could not be reached",
         |own| &own.retries,
     ),
 ];
