@@ -9,6 +9,7 @@
 
 mod bench;
 mod chart;
+mod codegen;
 mod demo;
 mod docker;
 mod e2e;
@@ -56,6 +57,8 @@ enum Command {
     /// Run the fuzz targets, a minute each: reviews, templates, merges, YAML, URL paths, flags of istio-init and the kernel's answers to it,
     /// what peers tell the sidecar.
     Fuzz(fuzz::Args),
+    /// Write the code that is made of the .proto files in crates/wire/proto.
+    Codegen,
     /// Check the rules of the tree that no compiler holds.
     Tidy,
     /// Serve a page over HTTP in place of nginx.
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::E2e(args) => e2e::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Codegen => codegen::run(),
         Command::Tidy => tidy::run(),
         Command::Serve(args) => stand_in::serve(&args),
         Command::Get(args) => stand_in::get(&args),
