@@ -4,6 +4,8 @@
 //! speak, `minimesh/discovery.proto` is our own. The code in `generated/` is made of them by `cargo xtask codegen`, and a test holds
 //! the two together. What the messages mean is the business of the programs.
 
+pub mod peer_authentication;
+
 mod any;
 
 #[rustfmt::skip]
