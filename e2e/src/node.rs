@@ -77,14 +77,10 @@ impl Process {
     /// There is no such process any more.
     pub fn freeze(self) -> anyhow::Result<Frozen> {
         self.signal("STOP")?;
-        let stat = on_node(&self.node, &["cat", &format!("/proc/{}/stat", self.id)])?;
-        ensure!(
-            stat.contains(") T "),
-            "process {} on {} is not stopped: {stat}",
-            self.id,
-            self.node
-        );
-        Ok(Frozen { process: self })
+        let (node, id) = (self.node.clone(), self.id);
+        let frozen = Frozen { process: self };
+        ensure!(frozen.holds()?, "process {id} on {node} is not stopped");
+        Ok(frozen)
     }
 
     /// Whether anything in the network namespace of the process listens on this TCP port.
@@ -111,6 +107,16 @@ impl Process {
 // === impl Frozen ===
 
 impl Frozen {
+    /// Whether the process is still stopped: what was seen meanwhile says nothing if somebody else woke it.
+    ///
+    /// # Errors
+    /// There is no such process any more.
+    pub fn holds(&self) -> anyhow::Result<bool> {
+        let Process { node, id } = &self.process;
+        let stat = on_node(node, &["cat", &format!("/proc/{id}/stat")])?;
+        Ok(stat.contains(") T "))
+    }
+
     /// Lets the process go on.
     ///
     /// # Errors
