@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: the readers of what others wrote, under libFuzzer.
 //!
 //! Runs each target of `fuzz/` for a while, from the corpus in the tree. What it finds new stays in the target folder; an input that breaks a promise is
-//! worth a test of its own and a place in the corpus, which the gate replays (`tests/corpus.rs` of `injector`, `istio-init` and `agent`).
+//! worth a test of its own and a place in the corpus, which the gate replays (`tests/corpus.rs` of `injector`, `istio-init` and `agent`;
+//! `data_plane::fuzzing` of `agent` for what is nobody's but the data plane's).
 
 use std::{fs, process::Command};
 
@@ -19,7 +20,7 @@ pub(crate) struct Args {
     seconds: u32,
 }
 
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 13] = [
     "review",
     "template",
     "merge",
@@ -30,6 +31,9 @@ const TARGETS: [&str; 10] = [
     "peer_metadata",
     "forwarded_headers",
     "client_hello",
+    "http1_head",
+    "http1_body",
+    "detection",
 ];
 
 /// One input may take no longer; the limits of templates end sooner.

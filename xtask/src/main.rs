@@ -55,7 +55,7 @@ enum Command {
     /// Measure what the programs cost: requests through two sidecars, reviews by the injector.
     Bench(bench::Args),
     /// Run the fuzz targets, a minute each: reviews, templates, merges, YAML, URL paths, flags of istio-init and the kernel's answers to it,
-    /// what peers tell the sidecar.
+    /// what peers tell the sidecar, HTTP/1 and protocol detection.
     Fuzz(fuzz::Args),
     /// Write the code that is made of the .proto files in crates/wire/proto.
     Codegen,

@@ -20,6 +20,9 @@ mod connections;
 mod detect;
 mod edits;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http1;
 mod inbound;
 pub mod net;

@@ -33,28 +33,29 @@ pub(crate) fn detect(bytes: &[u8]) -> Detection {
         .take(MAX_METHOD + 1)
         .take_while(|byte| is_token(**byte))
         .count();
+    if method > MAX_METHOD {
+        return Detection::Opaque;
+    }
     let Some(after_method) = line.get(method) else {
-        return if method > MAX_METHOD {
-            Detection::Opaque
-        } else {
-            Detection::NeedMore
-        };
+        return Detection::NeedMore;
     };
     if *after_method != b' ' || method == 0 {
         return Detection::Opaque;
     }
-    match memchr::memchr(b'\n', line) {
-        Some(end) if names_http1(line.get(..end).unwrap_or_default()) => Detection::Http1,
+    // A zero byte is nobody's text: whatever follows, it is not waited for.
+    match memchr::memchr2(b'\n', 0, line) {
+        Some(end) if names_http1(line.get(..=end).unwrap_or_default()) => Detection::Http1,
         Some(_) => Detection::Opaque,
-        None if line.contains(&0) => Detection::Opaque,
         None => Detection::NeedMore,
     }
 }
 
 fn names_http1(line: &[u8]) -> bool {
-    line.rsplit(|byte| *byte == b' ')
-        .next()
-        .is_some_and(|version| version.starts_with(b"HTTP/1."))
+    line.ends_with(b"\n")
+        && line
+            .rsplit(|byte| *byte == b' ')
+            .next()
+            .is_some_and(|version| version.starts_with(b"HTTP/1."))
 }
 
 /// A `tchar` of RFC 9110 section 5.6.2.
@@ -70,7 +71,7 @@ mod tests {
 
     #[test]
     fn only_a_whole_http1_request_line_is_http() {
-        let table: [(&[u8], Detection); 19] = [
+        let table: [(&[u8], Detection); 21] = [
             (b"", Detection::NeedMore),
             (b"G", Detection::NeedMore),
             (b"GET /", Detection::NeedMore),
@@ -88,8 +89,13 @@ mod tests {
             (b"SSH-2.0-client\r\n", Detection::Opaque),
             (b"\x00\x00\x00\x08\x04\xd2\x16\x2f", Detection::Opaque),
             (b"GET \0", Detection::Opaque),
+            (b"GET \0 HTTP/1.1\r\n", Detection::Opaque),
             (b" GET / HTTP/1.1\r\n", Detection::Opaque),
             (&[b'A'; 33], Detection::Opaque),
+            (
+                b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA / HTTP/1.1\r\n",
+                Detection::Opaque,
+            ),
         ];
         for (bytes, expect) in table {
             assert_eq!(

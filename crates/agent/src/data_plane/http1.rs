@@ -4,13 +4,13 @@
 //! and lets an [`exchange`] carry the bytes; what was pipelined behind a request waits in the same buffer. Bytes are passed on
 //! unchanged, and nothing that two receivers could frame differently is passed on at all.
 
-mod body;
+pub(super) mod body;
 mod exchange;
-mod head;
+pub(super) mod head;
 mod input;
 mod record;
 mod reply;
-mod scan;
+pub(super) mod scan;
 
 pub(crate) use body::BodyError;
 pub(crate) use head::{FieldSet, HeadError, Request};
