@@ -18,6 +18,7 @@ pub mod args;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod control_plane;
 pub mod data_plane;
 pub mod dns;
 pub mod files;

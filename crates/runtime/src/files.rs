@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::chain;
 
-pub use read::{ReadError, Source};
+pub use read::{ReadError, Source, read};
 
 /// What the files hold, in the order of the sources.
 pub type Contents = Result<Vec<Vec<u8>>, ReadError>;

@@ -7,8 +7,9 @@ use std::{fs, io, path::Path};
 
 use contract::paths::{CERT_CHAIN_FILE, KEY_FILE, ROOT_CERT_FILE};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
+    SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -91,6 +92,34 @@ impl Root {
         uris: &[&str],
         change: impl FnOnce(&mut CertificateParams),
     ) -> Leaf {
+        let certificate = self.sign(key, uris, change);
+        Leaf {
+            chain: certificate.pem(),
+            key: key.serialize_pem(),
+            roots: self.pem.clone(),
+        }
+    }
+
+    /// A certificate with these URI names, made after `change`, for the key of a signing request (PKCS #10, PEM).
+    ///
+    /// # Errors
+    /// When the request cannot be read, or is not signed by its own key.
+    pub fn answer(
+        &self,
+        csr: &str,
+        uris: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Result<String, rcgen::Error> {
+        let request = CertificateSigningRequestParams::from_pem(csr)?;
+        Ok(self.sign(&request.public_key, uris, change).pem())
+    }
+
+    fn sign(
+        &self,
+        key: &impl PublicKeyData,
+        uris: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Certificate {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.not_before = OffsetDateTime::now_utc() - Duration::HOUR;
@@ -106,14 +135,9 @@ impl Root {
         ];
         params.serial_number = Some(SerialNumber::from(fresh_serial()));
         change(&mut params);
-        let certificate = params
+        params
             .signed_by(key, &self.issuer)
-            .expect("the test asks for what can be written");
-        Leaf {
-            chain: certificate.pem(),
-            key: key.serialize_pem(),
-            roots: self.pem.clone(),
-        }
+            .expect("the test asks for what can be written")
     }
 }
 

@@ -70,7 +70,11 @@ pub(super) fn all(sources: &[Source]) -> Result<Vec<Vec<u8>>, ReadError> {
     sources.iter().map(read).collect()
 }
 
-fn read(file: &Source) -> Result<Vec<u8>, ReadError> {
+/// Reads one small file; blocks for as long as that takes.
+///
+/// # Errors
+/// When the system refuses, when it is no regular file, or when it is larger than anybody could mean.
+pub fn read(file: &Source) -> Result<Vec<u8>, ReadError> {
     let path = &file.path;
     let failed = |source| ReadError::Io {
         file: file.clone(),

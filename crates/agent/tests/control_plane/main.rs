@@ -1,0 +1,6 @@
+//! The agent and a control plane that does everything wrong that one can.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod connection;
+mod harness;
