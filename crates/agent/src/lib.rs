@@ -20,6 +20,7 @@ pub mod client;
 pub mod config;
 pub mod control_plane;
 pub mod data_plane;
+pub mod discovery;
 pub mod dns;
 pub mod files;
 pub mod init;

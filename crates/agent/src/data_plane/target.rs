@@ -47,7 +47,7 @@ impl Target {
         address: SocketAddr,
         service: Service,
     ) -> Self {
-        let key = key(mesh, address, workload.transport);
+        let key = key(mesh, address, workload.transport_to(address.port()));
         Self {
             workload: Some(Arc::clone(workload)),
             ..Self::unknown(key, service)

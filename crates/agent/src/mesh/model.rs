@@ -76,6 +76,9 @@ pub struct PeerAuthentication {
     pub namespaces: BTreeMap<String, MtlsMode>,
     /// Of workloads, by `NAMESPACE/WORKLOAD_NAME`.
     pub workloads: BTreeMap<String, WorkloadMode>,
+    /// Of the own pod, where somebody else has merged them already; it wins over all others. No file says it.
+    #[serde(skip)]
+    pub own: Option<WorkloadMode>,
 }
 
 /// Modes of one workload.
@@ -153,6 +156,9 @@ pub struct Workload {
     /// How its sidecar is reached.
     #[serde(default)]
     pub tunnel_protocol: TunnelProtocol,
+    /// What its sidecar does not take part in.
+    #[serde(default)]
+    pub inbound_tls: InboundTls,
     /// First part of its identity; absent or empty it is the mesh's.
     #[serde(default)]
     pub trust_domain: String,
@@ -204,6 +210,14 @@ pub struct EndpointPort {
     pub service_port: PortNumber,
     /// The port of this workload.
     pub target_port: PortNumber,
+}
+
+/// `minimesh.discovery.v1.InboundTls`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct InboundTls {
+    /// Ports of the application that take no mutual TLS.
+    pub disabled_ports: Vec<PortNumber>,
 }
 
 /// `istio.workload.TunnelProtocol`.
@@ -303,6 +317,12 @@ impl PortNumber {
     #[must_use]
     pub fn get(self) -> u16 {
         self.0.get()
+    }
+}
+
+impl From<NonZeroU16> for PortNumber {
+    fn from(number: NonZeroU16) -> Self {
+        Self(number)
     }
 }
 

@@ -142,7 +142,7 @@ impl Display for Place {
 
 impl Fault {
     /// `value` is not `expected`.
-    pub(super) fn value(value: impl Display, expected: &'static str) -> Self {
+    pub(crate) fn value(value: impl Display, expected: &'static str) -> Self {
         Self::Value {
             value: shortened(&value.to_string()),
             expected,

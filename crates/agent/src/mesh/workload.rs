@@ -36,6 +36,8 @@ pub struct Workload {
     pub addresses: Box<[IpAddr]>,
     /// How its sidecar can be reached, whatever the settings of the mesh say.
     pub transport: Transport,
+    /// Ports of the application that take no mutual TLS though the sidecar does, sorted.
+    pub plaintext_ports: Box<[u16]>,
     /// Whether it takes new requests.
     pub ready: bool,
     /// Whether its addresses are its node's, which others have too.
@@ -47,6 +49,15 @@ pub struct Workload {
 // === impl Workload ===
 
 impl Workload {
+    /// How its sidecar can be reached on `port` of the application.
+    #[must_use]
+    pub fn transport_to(&self, port: u16) -> Transport {
+        match self.plaintext_ports.binary_search(&port) {
+            Ok(_) => Transport::Plaintext,
+            Err(_) => self.transport,
+        }
+    }
+
     /// What telemetry calls it. Only the first call for a workload takes the lock of `names`.
     pub fn party(&self, names: &Names) -> &Party {
         self.party.get_or_make(|| {

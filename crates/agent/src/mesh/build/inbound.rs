@@ -39,8 +39,8 @@ impl Builder<'_> {
             None => (self.own.namespace.as_str(), self.own.workload_name.as_str()),
         };
         let none = WorkloadMode::default();
-        let modes = model.workloads.get(&format!("{namespace}/{name}"));
-        let modes = modes.unwrap_or(&none);
+        let listed = model.workloads.get(&format!("{namespace}/{name}"));
+        let modes = model.own.as_ref().or(listed).unwrap_or(&none);
         let mtls = modes
             .mode
             .or_else(|| model.namespaces.get(namespace).copied())

@@ -172,7 +172,7 @@ impl Builder<'_> {
                 .find(|own| own.service_port == port.service_port);
             let target = own.map(|own| own.target_port).or(port.target_port);
             let target = target.unwrap_or(port.service_port).get();
-            let transport = match member.workload.transport {
+            let transport = match member.workload.transport_to(target) {
                 Transport::IstioMtls if self.settings.auto_mtls => Transport::IstioMtls,
                 Transport::IstioMtls | Transport::Plaintext => Transport::Plaintext,
             };

@@ -1,7 +1,7 @@
 //! Workloads of the model, with their identities and addresses.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     net::IpAddr,
     sync::Arc,
 };
@@ -111,6 +111,7 @@ impl Builder<'_> {
             canonical_revision: self.texts.get(canonical_revision),
             addresses: workload.addresses.iter().map(|address| address.0).collect(),
             transport: self.transport(workload.tunnel_protocol, place),
+            plaintext_ports: plaintext_ports(&workload.inbound_tls),
             ready: workload.status == WorkloadStatus::Healthy,
             host_network: workload.network_mode == NetworkMode::HostNetwork,
             party: Handle::default(),
@@ -192,4 +193,9 @@ impl Builder<'_> {
         let own = namesakes.next()?;
         namesakes.next().is_none().then(|| Arc::clone(own))
     }
+}
+
+fn plaintext_ports(tls: &model::InboundTls) -> Box<[u16]> {
+    let ports = tls.disabled_ports.iter().map(|port| port.get());
+    ports.collect::<BTreeSet<u16>>().into_iter().collect()
 }
