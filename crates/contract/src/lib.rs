@@ -20,4 +20,5 @@ pub mod labels;
 pub mod net;
 pub mod paths;
 pub mod pod;
+pub mod policy;
 pub mod ports;

@@ -18,5 +18,6 @@ pub mod configuration;
 pub mod files;
 pub mod metrics;
 pub mod monitoring;
+pub mod policy;
 pub mod server;
 pub mod webhook;

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     config::{Certificates, of_revision},
     configuration::Followed,
-    metrics,
+    metrics, policy,
 };
 
 /// The mesh's trust domain. That of the mesh configuration names workloads; a root's own name is seen by people only.
@@ -40,6 +40,8 @@ pub struct Parts {
     pub namespaces: Directory,
     /// What is known of nodes, if that matters.
     pub kubelets: Option<Followed>,
+    /// The user's policies.
+    pub policies: policy::Published,
     /// The authority's certificate for the webhook.
     pub certificate: ServingCertificate,
     /// The tasks.
@@ -88,6 +90,8 @@ impl Parts {
         );
         tasks.push(("trust bundle", Box::pin(publisher.run())));
 
+        let policies = policies(&context, registry, &mut tasks);
+
         // Whoever provides the certificate knows what it is to be trusted by; the authority's roots say nothing about it.
         let patched = matches!(settings.certificates, Certificates::Authority);
         if let Some(name) = settings.webhook_configuration.clone().filter(|_| patched) {
@@ -111,6 +115,7 @@ impl Parts {
             events,
             namespaces,
             kubelets,
+            policies,
             certificate: authority.certificate,
             tasks,
         }
@@ -135,6 +140,20 @@ fn events(
     let (events, writer) = events::channel(client.clone(), subjects, metrics);
     tasks.push(("events", Box::pin(writer.run())));
     events
+}
+
+/// The policies of the whole mesh are in the control plane's own namespace.
+fn policies(
+    context: &Context,
+    registry: &mut Registry,
+    tasks: &mut Vec<Part>,
+) -> policy::Published {
+    let metrics = metrics::Policies::register(registry);
+    let root_namespace = context.namespace.to_string();
+    let (follower, published, _) =
+        policy::follower::channel(context.clone(), root_namespace, metrics);
+    tasks.push(("policies", Box::pin(follower.run())));
+    published
 }
 
 /// What a person is to look at when the mounted configuration is wrong.

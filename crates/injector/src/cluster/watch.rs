@@ -41,6 +41,8 @@ pub struct Watch<K> {
     backoff: DefaultBackoff,
     resume: Option<Instant>,
     failure: Option<Kind>,
+    /// Whether a kind that the API server does not know counts as a list without objects, until there has been a list.
+    or_none: bool,
     detail: Detail,
     events: Events,
 }
@@ -117,9 +119,18 @@ where
             backoff: DefaultBackoff::default(),
             resume: None,
             failure: None,
+            or_none: false,
             detail,
             events,
         }
+    }
+
+    /// Takes a kind that the API server does not know for one without objects. What is known of a kind that was there stays known: somebody who removes
+    /// it removes the objects first, and that is told.
+    #[must_use]
+    pub fn or_none(mut self) -> Self {
+        self.or_none = true;
+        self
     }
 
     /// What happened next; waits for as long as the API server is away. Dropping the future loses nothing.
@@ -140,15 +151,28 @@ where
                     if !matches!(event, Event::Init) {
                         self.recovered();
                     }
+                    self.or_none &= !matches!(event, Event::InitDone);
                     return event;
                 }
-                Some(Err(error)) => self.failed(&ApiError::of_watch(self.what, error)),
+                Some(Err(error)) => {
+                    let error = ApiError::of_watch(self.what, error);
+                    self.failed(&error);
+                    if error.kind() == Kind::NotFound && std::mem::take(&mut self.or_none) {
+                        self.pause();
+                        return Event::InitDone;
+                    }
+                }
                 // The watcher goes on for ever; if it did not, this would begin another.
                 None => {}
             }
-            let wait = self.backoff.next().unwrap_or(LONGEST_PAUSE);
-            self.resume = Some(Instant::now() + wait.min(LONGEST_PAUSE));
+            self.pause();
         }
+    }
+
+    /// The stream begins anew after a while.
+    fn pause(&mut self) {
+        let wait = self.backoff.next().unwrap_or(LONGEST_PAUSE);
+        self.resume = Some(Instant::now() + wait.min(LONGEST_PAUSE));
     }
 
     fn failed(&mut self, error: &ApiError) {
