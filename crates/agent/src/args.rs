@@ -3,11 +3,15 @@
 //! [`Cli`] is what clap reads; nothing else of the crate reads the environment. Settings of the proxy stay texts here, so that
 //! [`config`](crate::config) can report everything that is wrong with them at once.
 
+mod control_plane;
+
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use contract::{env, paths};
 use runtime::log::LogArgs;
+
+pub use control_plane::{CertificateArgs, ControlPlaneArgs};
 
 /// The sidecar of the mesh: carries the pod's traffic and answers for its health.
 #[derive(Debug, Parser)]
@@ -57,6 +61,12 @@ pub struct ProxyArgs {
     /// How traffic is secured.
     #[command(flatten)]
     pub tls: TlsArgs,
+    /// Where certificates and the picture of the mesh come from.
+    #[command(flatten)]
+    pub control_plane: ControlPlaneArgs,
+    /// What certificates are like, and where else they come from.
+    #[command(flatten)]
+    pub certificates: CertificateArgs,
     /// What the pod says about itself.
     #[command(flatten)]
     pub pod: PodArgs,

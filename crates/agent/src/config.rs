@@ -3,6 +3,8 @@
 //! [`Config::resolve`] turns the arguments, PROXY_CONFIG and the pod's annotations into values that need no second look; `app` builds
 //! the program from it. A flag or its variable wins over the annotation, that over PROXY_CONFIG, that over the default.
 
+pub mod certificates;
+pub mod control_plane;
 pub mod problem;
 pub mod proxy_config;
 mod reader;
@@ -21,6 +23,8 @@ use crate::{
     status::{probes::Probes, scrape::Targets},
     workload::Workload,
 };
+use certificates::Certificates;
+use control_plane::ControlPlane;
 use problem::Problems;
 use proxy_config::ProxyConfig;
 use reader::{Reader, Setting};
@@ -50,6 +54,10 @@ pub struct Config {
     pub probes: Probes,
     /// How traffic between sidecars is secured.
     pub tls: Tls,
+    /// Where the control plane is.
+    pub control_plane: ControlPlane,
+    /// What certificates are asked for.
+    pub certificates: Certificates,
     /// Where the application's metrics are.
     pub application_metrics: Targets,
     /// Who this workload is.
@@ -162,9 +170,13 @@ impl Config {
             application_metrics: reader.application_metrics(&args.pod),
             local_mesh: reader.local_mesh(&args.mesh),
             own: reader.own(args, &workload),
+            control_plane: reader.control_plane(args, &workload),
+            certificates: reader.certificates(args, &workload),
             workload,
             tls: reader.tls(&args.tls, &args.pod),
         };
+        let has_authority = config.control_plane.authority.is_some();
+        reader.refuse_nobody(has_authority, &config.certificates);
         match reader.problems {
             problems if problems.is_empty() => Ok(config),
             problems => Err(Problems(problems)),

@@ -15,6 +15,7 @@
 pub mod admin;
 pub mod app;
 pub mod args;
+pub mod ca;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -55,7 +55,7 @@ pub struct Told {
 }
 
 /// What a label says that nobody told.
-const UNKNOWN: &str = "unknown";
+pub(crate) const UNKNOWN: &str = "unknown";
 /// Istio's name for a workload without a revision.
 const LATEST: &str = "latest";
 /// Istio's default trust domain (`pkg/config/constants`).

@@ -20,6 +20,8 @@ pub const PROXY_CONFIG: &str = "PROXY_CONFIG";
 pub const TRUST_DOMAIN: &str = "TRUST_DOMAIN";
 /// The original probes and lifecycle handlers as JSON, keyed by their rewritten URL path.
 pub const KUBE_APP_PROBERS: &str = "ISTIO_KUBE_APP_PROBERS";
+/// Address of the certificate authority, `istiod.istio-system.svc:15012`.
+pub const CA_ADDR: &str = "CA_ADDR";
 /// Name of the cluster.
 pub const META_CLUSTER_ID: &str = "ISTIO_META_CLUSTER_ID";
 /// Name of the node.

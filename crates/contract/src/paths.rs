@@ -20,6 +20,14 @@ pub const ROOT_CERT_FILE: &str = "root-cert.pem";
 pub const TOKEN: &str = "/var/run/secrets/tokens/istio-token";
 /// The mesh's root certificate.
 pub const ROOT_CERT: &str = "/var/run/secrets/istio/root-cert.pem";
+/// Revoked certificates of the mesh, PEM; absent where nothing was ever revoked.
+pub const CRL: &str = "/var/run/secrets/istio/crl/ca-crl.pem";
+/// Certificates that a provider puts into the pod, in files of the names above.
+pub const WORKLOAD_CREDENTIALS_DIR: &str = "/var/run/secrets/workload-spiffe-credentials";
+/// Where a SPIFFE implementation on the node puts its socket.
+pub const WORKLOAD_SOCKET_DIR: &str = "/var/run/secrets/workload-spiffe-uds";
+/// The name of that socket.
+pub const WORKLOAD_SOCKET_FILE: &str = "socket";
 
 /// URL path of readiness, on the status and the readiness port.
 pub const HEALTHZ_READY: &str = "/healthz/ready";

@@ -44,6 +44,16 @@ pub enum Problem {
         /// What is wrong with it, with line and column.
         reason: String,
     },
+    /// There is an authority, and nobody to be certified.
+    #[error(
+        "a certificate authority is given, but not whom it should certify: set {namespace} and {service_account}"
+    )]
+    Nobody {
+        /// The variable with the pod's namespace.
+        namespace: &'static str,
+        /// The variable with the pod's service account.
+        service_account: &'static str,
+    },
     /// A role of the proxy that does not exist, or not yet.
     #[error("`proxy {role}` is not possible: {reason}")]
     Role {

@@ -25,6 +25,8 @@ pub struct ProxyConfig {
     pub concurrency: Option<i64>,
     /// How long connections may go on after SIGTERM, `5s`.
     pub termination_drain_duration: Option<String>,
+    /// Address of the control plane, `istiod.istio-system.svc:15012`.
+    pub discovery_address: Option<String>,
     /// Variables that stand in for absent environment variables of the same name.
     pub proxy_metadata: Option<BTreeMap<String, String>>,
 }

@@ -1,5 +1,7 @@
 //! Which setting wins, and what is said of wrong ones.
 
+mod control_plane;
+
 use std::{ffi::OsString, net::IpAddr};
 
 use super::*;
