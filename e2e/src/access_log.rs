@@ -33,6 +33,8 @@ pub struct Line {
     pub downstream_local: String,
     /// Where the client is.
     pub downstream_remote: String,
+    /// The name that the client has asked for in its TLS handshake, `-` without one.
+    pub server_name: String,
 }
 
 // === impl Line ===
@@ -63,6 +65,7 @@ impl Line {
             upstream_local,
             local,
             remote,
+            server_name,
             ..,
         ] = fields.as_slice()
         else {
@@ -84,6 +87,7 @@ impl Line {
             upstream_local: upstream_local.clone(),
             downstream_local: local.clone(),
             downstream_remote: remote.clone(),
+            server_name: server_name.clone(),
         })
     }
 

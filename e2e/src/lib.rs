@@ -15,6 +15,7 @@ mod diagnose;
 pub mod environment;
 pub mod helm;
 pub mod kubectl;
+pub mod load;
 pub mod manifest;
 pub mod metrics;
 pub mod namespace;
@@ -24,6 +25,7 @@ pub mod pod;
 pub mod report;
 mod scenario;
 pub mod wait;
+pub mod wire;
 
 pub use manifest::Manifest;
 pub use namespace::{Injection, Namespace};

@@ -50,6 +50,14 @@ impl Manifest {
         })
     }
 
+    /// One object.
+    #[must_use]
+    pub fn of(object: Value) -> Self {
+        Self {
+            objects: vec![object],
+        }
+    }
+
     /// The same with the fields of `change` laid over every pod: objects by field, everything else as a whole.
     #[must_use]
     pub fn with(mut self, change: &Value) -> Self {

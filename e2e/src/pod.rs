@@ -48,6 +48,12 @@ impl Pod {
         &self.name
     }
 
+    /// The namespace's name.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// The pod as the API server has it.
     ///
     /// # Errors

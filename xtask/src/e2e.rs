@@ -66,13 +66,17 @@ struct Stage {
     in_parallel: bool,
 }
 
-const STAGES: [Stage; 5] = [
+const STAGES: [Stage; 6] = [
     Stage {
         file: "cases",
         in_parallel: true,
     },
     Stage {
         file: "pods",
+        in_parallel: true,
+    },
+    Stage {
+        file: "mutual_tls",
         in_parallel: true,
     },
     Stage {

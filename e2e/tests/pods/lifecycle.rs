@@ -1,19 +1,12 @@
 //! Pods end as they should: Jobs complete, and a rolling restart loses no request.
 
-use std::{
-    io::Read,
-    process::{Child, Stdio},
-};
-
 use anyhow::{Context, ensure};
 use contract::pod;
-use e2e::{Injection, Manifest, Pod, kubectl, report::Report, scenario};
-
-/// A load client in a pod; it ends when its standard input does.
-struct Load {
-    child: Child,
-    from: Pod,
-}
+use e2e::{
+    Injection, Manifest,
+    load::{Connections, Load},
+    scenario,
+};
 
 #[test]
 #[ignore = "needs a cluster: run cargo xtask e2e"]
@@ -73,7 +66,7 @@ fn a_rolling_restart_loses_no_request() {
         let url = format!("http://rolling.{}/", inside.name());
         let loads: Vec<_> = clients
             .iter()
-            .map(|client| Load::start(client, &url))
+            .map(|client| Load::start(client, &url, Connections::PerRequest))
             .collect::<Result<_, _>>()?;
         inside.run(&["rollout", "restart", "deployment/rolling"])?;
         inside.run(&status)?;
@@ -82,54 +75,8 @@ fn a_rolling_restart_loses_no_request() {
             inside.run(&["wait", "--for=delete", &name, "--timeout=60s"])?;
         }
         for load in loads {
-            let from = load.from.clone();
-            load.stop()?
-                .expect_clean(100)
-                .with_context(|| from.to_string())?;
+            load.expect_clean(100)?;
         }
         Ok(())
     });
-}
-
-// === impl Load ===
-
-impl Load {
-    fn start(from: &Pod, url: &str) -> anyhow::Result<Self> {
-        let program = [
-            "test-server",
-            "load",
-            url,
-            "--connection-per-request",
-            "--clients=3",
-            "--pause=20ms",
-            "--duration=180s",
-            "--until-eof",
-        ];
-        let child = kubectl::command(&from.exec_args(&["-i"], "client", &program))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot run kubectl")?;
-        Ok(Self {
-            child,
-            from: from.clone(),
-        })
-    }
-
-    /// Ends the load and reads the report.
-    fn stop(mut self) -> anyhow::Result<Report> {
-        drop(self.child.stdin.take());
-        let mut line = String::new();
-        let stdout = self.child.stdout.as_mut().context("no standard output")?;
-        stdout.read_to_string(&mut line)?;
-        Report::parse(&line).with_context(|| format!("load from {}", self.from))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        // It has ended, unless the test has failed before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

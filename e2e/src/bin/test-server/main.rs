@@ -3,6 +3,7 @@
 //! Runs as the image `minimesh/test-server`, in which there is no shell; tests call the clients by `kubectl exec` and read the JSON
 //! that they print. Names are resolved by hickory, because the program is static and must not call libc's resolver.
 
+mod capture;
 mod client;
 mod report;
 mod serve;
@@ -28,6 +29,8 @@ enum Command {
     Serve(serve::Args),
     /// Be an admission webhook of somebody else: add a container with a probe to every pod.
     Webhook(webhook::Args),
+    /// Listen on the links of a node, and tell whether a text can be read there.
+    Capture(capture::Args),
     /// Send requests one after the other and report how they went.
     Get(client::http::GetArgs),
     /// Send requests for some time and report how they went.
@@ -63,6 +66,7 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
     let report = match command {
         Command::Serve(args) => return serve::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Webhook(args) => return webhook::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Capture(args) => return capture::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Get(args) => client::http::get(&args).await?,
         Command::Load(args) => client::http::load(&args).await?,
         Command::Websocket(args) => client::websocket::run(&args).await?,
