@@ -91,6 +91,34 @@ impl TrustBundle {
         Self::from_der(all.map(|root| root.der.clone()).collect())
     }
 
+    /// The roots of this bundle, and behind them those of `other` that it does not hold.
+    ///
+    /// # Errors
+    /// When they are too many.
+    pub fn and(&self, other: &Self) -> Result<Self, BundleError> {
+        let all = self.roots.iter().chain(&other.roots);
+        Self::from_der(all.map(|root| root.der.clone()).collect())
+    }
+
+    /// The roots of this bundle without those of `leaving`, but for those of `staying`, which are there in any case.
+    ///
+    /// # Errors
+    /// When they are too many.
+    pub fn without(&self, leaving: &Self, staying: &Self) -> Result<Self, BundleError> {
+        let others = self
+            .roots
+            .iter()
+            .filter(|root| !leaving.contains(&root.der));
+        let all = staying.roots.iter().chain(others);
+        Self::from_der(all.map(|root| root.der.clone()).collect())
+    }
+
+    /// Whether every root of `other` is one of this bundle.
+    #[must_use]
+    pub fn holds(&self, other: &Self) -> bool {
+        other.roots.iter().all(|root| self.contains(&root.der))
+    }
+
     /// All roots in PEM, each once, without text around them.
     #[must_use]
     pub fn pem(&self) -> &str {

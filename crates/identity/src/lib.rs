@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! Authority ─ issue_server ─► ServerPair ─ chain ──────────┐
-//!     │ generate, from_pem, renew                          ▼
+//!     │   └── issue_workload(SigningRequest) ─► Leaf ──────┤
+//!     │ generate, from_pem, from_chain, renew              ▼
 //!     └─ certificate ─► TrustBundle ─────────────► verify::server(chain, roots, name, now)
 //!                            └───────────────────► verify::peer(chain, roots, end, expected, now) ─► SpiffeId
 //! ```
@@ -14,14 +15,18 @@
 pub mod authority;
 pub mod bundle;
 mod certificate;
+pub mod crl;
+pub mod csr;
 pub mod server;
 pub mod spiffe;
 pub mod validity;
 pub mod verify;
 
-pub use authority::{Authority, AuthorityError, IssueError};
+pub use authority::{Authority, AuthorityError, IssueError, Leaf, Lifetimes};
 pub use bundle::{BundleError, TrustBundle};
 pub use certificate::{CertificateError, MAX_PEM_BYTES};
+pub use crl::{CrlError, Revocations};
+pub use csr::{CsrError, SigningRequest};
 pub use rustls::pki_types::DnsName;
 pub use server::{PairError, ServerPair};
 pub use spiffe::{SpiffeId, TrustDomain};

@@ -15,6 +15,7 @@ use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 
 use crate::{
     bundle::TrustBundle,
+    crl::{self, Revocations},
     spiffe::{self, IdError, SpiffeId, TrustDomain},
 };
 
@@ -98,6 +99,7 @@ impl From<PeerError> for rustls::Error {
                 webpki::Error::CertExpired { .. } => Some(CertificateError::Expired),
                 webpki::Error::CertNotValidYet { .. } => Some(CertificateError::NotValidYet),
                 webpki::Error::UnknownIssuer => Some(CertificateError::UnknownIssuer),
+                webpki::Error::CertRevoked => Some(CertificateError::Revoked),
                 _ => None,
             },
             _ => None,
@@ -117,7 +119,7 @@ pub fn server(
     name: &DnsName<'_>,
     now: OffsetDateTime,
 ) -> Result<(), VerifyError> {
-    let certificate = verified(chain, roots, End::Server, now)?;
+    let certificate = verified(chain, roots, &Revocations::default(), End::Server, now)?;
     certificate
         .verify_is_valid_for_subject_name(&ServerName::DnsName(name.borrow()))
         .map_err(|source| VerifyError::Name {
@@ -138,7 +140,23 @@ pub fn peer(
     expected: Expected<'_>,
     now: OffsetDateTime,
 ) -> Result<SpiffeId, PeerError> {
-    verified(chain, roots, end, now)?;
+    let none = Revocations::default();
+    peer_unless_revoked(chain, roots, &none, end, expected, now)
+}
+
+/// As [`peer`], and no certificate of the chain is among `revoked`.
+///
+/// # Errors
+/// Says which of these does not hold.
+pub fn peer_unless_revoked(
+    chain: &[CertificateDer<'_>],
+    roots: &TrustBundle,
+    revoked: &Revocations,
+    end: End,
+    expected: Expected<'_>,
+    now: OffsetDateTime,
+) -> Result<SpiffeId, PeerError> {
+    verified(chain, roots, revoked, end, now)?;
     let own = chain.first().ok_or(VerifyError::Empty)?;
     let id = spiffe::of(own)?;
     match expected {
@@ -165,6 +183,7 @@ pub fn peer(
 fn verified<'a>(
     chain: &'a [CertificateDer<'_>],
     roots: &TrustBundle,
+    revoked: &Revocations,
     end: End,
     now: OffsetDateTime,
 ) -> Result<EndEntityCert<'a>, VerifyError> {
@@ -186,7 +205,7 @@ fn verified<'a>(
             others,
             UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)),
             usage,
-            None,
+            crl::options(&revoked.references()),
             None,
         )
         .map_err(VerifyError::Chain)?;

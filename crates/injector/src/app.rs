@@ -3,6 +3,10 @@
 //! [`App::build`] puts the program together and binds every address, [`App::run`] keeps it going until it is told to end.
 //! Nothing is announced before it works: a listening port means that reviews are answered.
 
+mod bound;
+mod error;
+mod sidecars;
+
 use std::{future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::Client;
@@ -10,23 +14,29 @@ use runtime::{
     lifecycle::Lifecycle,
     metrics::Registry,
     readiness::{Guard, Readiness},
-    task::{Failure, Group},
+    task::Group,
 };
 use rustls::sign::CertifiedKey;
 use tracing::info;
 
 use crate::{
-    cluster::{self, Part, Parts, Settings, events::Events, namespaces::Directory},
+    cluster::{self, Clients, Part, Parts, Settings, events::Events, namespaces::Directory},
     config::{Certificates, Config, Mode, Pair},
     configuration::{self, ConfigurationError, Followed},
-    files::{LoadError, Reloader, Voice},
-    metrics, monitoring,
-    server::{BindError, Drain, Limits, Listener},
+    files::{Reloader, Voice},
+    grpc, metrics, monitoring,
+    server::Versions,
+    tasks::{spawn, until_draining},
     webhook::{
         self, Webhook,
         tls::{self, Certificate, TlsError},
     },
 };
+
+use bound::Bound;
+use sidecars::Sidecars;
+
+pub use error::AppError;
 
 /// Time for tasks that have nothing to finish.
 const STOP: Duration = Duration::from_secs(1);
@@ -40,6 +50,7 @@ pub struct App {
     certificate_files: Option<Reloader<CertifiedKey, TlsError>>,
     webhook: Bound,
     monitoring: Option<Bound>,
+    grpc: Option<grpc::Server>,
     /// What keeps the program in step with its cluster.
     parts: Vec<Part>,
     ready: Guard,
@@ -61,43 +72,8 @@ struct Surroundings {
     followed: Option<Followed>,
     certificate: Certificate,
     certificate_files: Option<Reloader<CertifiedKey, TlsError>>,
+    sidecars: Option<Sidecars>,
     parts: Vec<Part>,
-}
-
-/// A listener and what it serves.
-struct Bound {
-    listener: Listener,
-    router: axum::Router,
-    tls: Option<tokio_rustls::TlsAcceptor>,
-}
-
-/// Why the program cannot start, or did not end well.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AppError {
-    /// The injection configuration cannot be used.
-    #[error("the injection configuration cannot be used{fix}")]
-    Configuration {
-        /// What to do, where that is not in front of whoever reads it.
-        fix: String,
-        /// Which file, and why.
-        source: Box<LoadError<ConfigurationError>>,
-    },
-    /// There is no way to the API server.
-    #[error("the cluster cannot be used")]
-    Cluster(#[source] ::cluster::ConnectError),
-    /// The serving certificate cannot be used.
-    #[error("the webhook's certificate cannot be used")]
-    Certificate(#[source] LoadError<TlsError>),
-    /// TLS cannot be set up.
-    #[error("the webhook cannot speak TLS")]
-    Tls(#[source] TlsError),
-    /// An address cannot be bound.
-    #[error(transparent)]
-    Bind(BindError),
-    /// A part of the program failed.
-    #[error(transparent)]
-    Run(Failure),
 }
 
 /// Runs the program on this thread until it has drained: a review is a fraction of a millisecond of computation, and one thread
@@ -133,10 +109,12 @@ impl App {
                     kubeconfig: settings.kubeconfig.clone(),
                     ..::cluster::Options::default()
                 };
-                let client = ::cluster::connect(&options)
-                    .await
-                    .map_err(AppError::Cluster)?;
-                Self::build_in(client, config, &settings).await
+                let connect = || ::cluster::connect(&options);
+                let clients = Clients {
+                    webhook: connect().await.map_err(AppError::Cluster)?,
+                    sidecars: connect().await.map_err(AppError::Cluster)?,
+                };
+                Self::build_with(clients, config, &settings).await
             }
         }
     }
@@ -150,9 +128,28 @@ impl App {
         config: Config,
         settings: &Settings,
     ) -> Result<Self, AppError> {
+        let clients = Clients {
+            webhook: client.clone(),
+            sidecars: client,
+        };
+        Self::build_with(clients, config, settings).await
+    }
+
+    async fn build_with(
+        clients: Clients,
+        config: Config,
+        settings: &Settings,
+    ) -> Result<Self, AppError> {
         let mut base = Base::new(config);
-        let surroundings = base.in_cluster(client, settings)?;
+        let surroundings = base.in_cluster(clients, settings)?;
         base.build(surroundings).await
+    }
+
+    /// Where gRPC is served, TLS first, with the ports that were chosen for port 0.
+    #[must_use]
+    pub fn grpc_addresses(&self) -> Vec<SocketAddr> {
+        let server = self.grpc.iter();
+        server.flat_map(grpc::Server::addresses).collect()
     }
 
     /// Where the webhook listens, with the port that was chosen for port 0.
@@ -201,7 +198,7 @@ impl App {
             group.spawn("monitoring listener", async move {
                 let serve = monitoring.serve(drain, Duration::MAX);
                 tokio::select! {
-                    () = serve => {}
+                    served = serve => drop(served),
                     () = group_of_server.cancelled() => {}
                 }
             });
@@ -209,42 +206,30 @@ impl App {
         let webhook = async {
             tokio::select! {
                 () = self.certificate.available() => {}
-                () = life.draining() => return,
+                () = life.draining() => return Ok(()),
             }
             drop(self.ready);
-            self.webhook.serve(life.clone(), self.delay).await;
+            let served = self.webhook.serve(life.clone(), self.delay).await;
+            served.map_err(AppError::Listen)
         };
+        let grpc = async {
+            match self.grpc {
+                Some(server) => server.run(life.clone()).await.map_err(AppError::Grpc),
+                None => Ok(()),
+            }
+        };
+        let mut result = Ok(());
         tokio::select! {
-            () = webhook => life.stop("everything is answered"),
+            served = async { tokio::try_join!(webhook, grpc) } => {
+                result = served.map(drop);
+                let reason = if result.is_ok() { "everything is answered" } else { "a listener failed" };
+                life.stop(reason);
+            }
             () = group.cancelled() => life.stop("a part of the program failed"),
         }
         group.cancel();
-        group.join(STOP).await.map_err(AppError::Run)
-    }
-}
-
-/// Starts a part of the program that goes on until the group ends.
-fn spawn<E>(
-    group: &Group,
-    name: &'static str,
-    part: impl Future<Output = Result<(), E>> + Send + 'static,
-) where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    let token = group.token().clone();
-    group.spawn_essential(name, async move {
-        tokio::select! {
-            result = part => result,
-            () = token.cancelled() => Ok(()),
-        }
-    });
-}
-
-/// A replica that is going leaves the cluster to those that stay: what it wrote now might be what is being uninstalled.
-async fn until_draining(life: Lifecycle, part: impl Future<Output = ()>) -> io::Result<()> {
-    tokio::select! {
-        () = part => Ok(()),
-        () = life.draining() => future::pending().await,
+        let ended = group.join(STOP).await.map_err(AppError::Run);
+        result.and(ended)
     }
 }
 
@@ -271,17 +256,24 @@ impl Base {
             followed: None,
             certificate: Certificate::Files(files.live()),
             certificate_files: Some(files),
+            sidecars: None,
             parts: Vec::new(),
         })
     }
 
     fn in_cluster(
         &mut self,
-        client: Client,
+        clients: Clients,
         settings: &Settings,
     ) -> Result<Surroundings, AppError> {
         let registry = self.registry.families();
-        let parts = Parts::build(client, settings, &self.readiness, registry);
+        let parts = Parts::build(clients, settings, &self.readiness, registry);
+        let sidecars = Sidecars {
+            context: parts.sidecars,
+            certificate: parts.certificate.clone(),
+            issuing: parts.issuing,
+            lifetimes: settings.lifetimes,
+        };
         let (certificate, certificate_files) = match &settings.certificates {
             Certificates::Authority => (Certificate::Authority(parts.certificate), None),
             Certificates::Files(pair) => {
@@ -296,6 +288,7 @@ impl Base {
             followed: parts.kubelets,
             certificate,
             certificate_files,
+            sidecars: Some(sidecars),
             parts: parts.tasks,
         })
     }
@@ -311,7 +304,10 @@ impl Base {
 
     async fn build(self, surroundings: Surroundings) -> Result<App, AppError> {
         let Self {
-            config, readiness, ..
+            config,
+            readiness,
+            mut registry,
+            ..
         } = self;
         let ready = readiness.register("webhook listener");
         let events = surroundings.events;
@@ -321,30 +317,33 @@ impl Base {
                 fix: fix(&config),
                 source: Box::new(source),
             })?;
+        let grpc = match (config.grpc, surroundings.sidecars) {
+            (Some(addresses), Some(sidecars)) => {
+                let (live, delay) = (configuration.live(), config.shutdown_delay);
+                let server = sidecars.bind(addresses, live, registry.families(), delay);
+                Some(server.await.map_err(AppError::Grpc)?)
+            }
+            _ => None,
+        };
         let certificate = surroundings.certificate;
-        let acceptor =
-            tls::acceptor(certificate.clone(), tls::provider()).map_err(AppError::Tls)?;
+        let acceptor = tls::acceptor(certificate.clone(), tls::provider(), Versions::Both)
+            .map_err(AppError::Tls)?;
         let webhook = Webhook {
             configuration: configuration.live(),
             namespaces: surroundings.namespaces,
             metrics: self.injection,
             events,
         };
-        let webhook = Bound {
-            listener: Listener::bind("webhook", "--https-addr", config.https_address)
-                .await
-                .map_err(AppError::Bind)?,
-            router: webhook::router(webhook, readiness.clone()),
-            tls: Some(acceptor),
-        };
+        let router = webhook::router(webhook, readiness.clone());
+        let address = config.https_address;
+        let webhook = Bound::new("webhook", "--https-addr", address, router, Some(acceptor));
+        let webhook = webhook.await?;
         let monitoring = match config.monitoring_address {
-            Some(address) => Some(Bound {
-                listener: Listener::bind("monitoring", "--monitoring-addr", address)
-                    .await
-                    .map_err(AppError::Bind)?,
-                router: monitoring::router(readiness.clone(), Arc::new(self.registry)),
-                tls: None,
-            }),
+            Some(address) => {
+                let router = monitoring::router(readiness.clone(), Arc::new(registry));
+                let bound = Bound::new("monitoring", "--monitoring-addr", address, router, None);
+                Some(bound.await?)
+            }
             None => None,
         };
         Ok(App {
@@ -355,6 +354,7 @@ impl Base {
             certificate_files: surroundings.certificate_files,
             webhook,
             monitoring,
+            grpc,
             parts: surroundings.parts,
             ready,
         })
@@ -369,16 +369,5 @@ fn fix(config: &Config) -> String {
             ", correct {}",
             cluster::config_maps(&config.options.revision, &settings.namespace)
         ),
-    }
-}
-
-// === impl Bound ===
-
-impl Bound {
-    async fn serve(self, life: Lifecycle, delay: Duration) {
-        let drain = Drain { life, delay };
-        self.listener
-            .serve(self.router, self.tls, Limits::default(), drain)
-            .await;
     }
 }

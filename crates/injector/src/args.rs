@@ -52,6 +52,26 @@ pub struct Args {
     )]
     pub monitoring_addr: Option<SocketAddr>,
 
+    /// Address of gRPC for sidecars, certificates and discovery, over TLS. In a cluster the default is :15012; elsewhere there is nothing to serve there.
+    #[arg(
+        long,
+        alias = "secureGRPCAddr",
+        env = "GRPC_ADDR",
+        value_name = "ADDR:PORT",
+        value_parser = address
+    )]
+    pub grpc_addr: Option<SocketAddr>,
+
+    /// Address of discovery over gRPC without TLS, such as :15010, for clusters whose network is encrypted by other means; not served without it. Tokens pass it in clear text.
+    #[arg(
+        long,
+        alias = "grpcAddr",
+        env = "PLAINTEXT_GRPC_ADDR",
+        value_name = "ADDR:PORT",
+        value_parser = address
+    )]
+    pub plaintext_grpc_addr: Option<SocketAddr>,
+
     /// File with the webhook's certificate chain, as PEM; read again when it changes. In a cluster the webhook has a certificate of the mesh's own authority without it.
     #[arg(
         long,
@@ -176,6 +196,26 @@ pub struct ClusterArgs {
         value_delimiter = ','
     )]
     pub custom_host: Vec<String>,
+
+    /// How long a workload's certificate lives if its sidecar does not ask for another time.
+    #[arg(
+        long,
+        env = "DEFAULT_WORKLOAD_CERT_TTL",
+        value_name = "DURATION",
+        default_value = "24h",
+        value_parser = runtime::duration::parse
+    )]
+    pub default_workload_cert_ttl: Duration,
+
+    /// How long a workload's certificate lives at most, whatever its sidecar asks for: between 1m and 24h.
+    #[arg(
+        long,
+        env = "MAX_WORKLOAD_CERT_TTL",
+        value_name = "DURATION",
+        default_value = "24h",
+        value_parser = runtime::duration::parse
+    )]
+    pub max_workload_cert_ttl: Duration,
 
     /// Where a pod is told that it is in a cluster; not for people to set.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]

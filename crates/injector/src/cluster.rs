@@ -26,7 +26,7 @@ mod parts;
 
 use std::{path::PathBuf, sync::Arc};
 
-use identity::DnsName;
+use identity::{DnsName, Lifetimes};
 use kube::Client;
 use runtime::readiness::Readiness;
 use template::Platform;
@@ -60,10 +60,21 @@ pub struct Settings {
     pub names: Vec<DnsName<'static>>,
     /// Where the webhook's certificate comes from.
     pub certificates: Certificates,
+    /// How long workloads' certificates live.
+    pub lifetimes: Lifetimes,
     /// Whether the nodes' versions matter.
     pub follow_nodes: bool,
     /// The kind of cluster.
     pub platform: Platform,
+}
+
+/// Ways to the API server, a connection each: what one thread lists does not hold up the other.
+#[derive(Clone)]
+pub struct Clients {
+    /// For the webhook's thread.
+    pub webhook: Client,
+    /// For the thread of gRPC.
+    pub sidecars: Client,
 }
 
 /// What every part works with; clones share it.

@@ -10,12 +10,17 @@ use std::{
 };
 
 use contract::{control_plane, ports};
+use identity::{
+    Lifetimes,
+    authority::{LEAF_LIFETIME, MIN_LEAF_LIFETIME},
+};
 use template::{InvalidOption, NativeSidecars, Node, Options};
 
 use crate::{
     args::{Args, ClusterArgs},
     cluster::{Settings, authority},
     files::Source,
+    grpc::Addresses,
     webhook::tls,
 };
 
@@ -30,6 +35,9 @@ const DEFAULT_REVISION: &str = "default";
 /// What to do where nothing says what to inject.
 const NO_INJECT_DIR: &str = "give the folder with the injection configuration by --inject-dir (INJECT_DIR), or a cluster by --kubeconfig (KUBECONFIG)";
 
+/// What to do where sidecars are to be served without a cluster.
+const NO_CLUSTER: &str = "--grpc-addr (GRPC_ADDR) and --plaintext-grpc-addr (PLAINTEXT_GRPC_ADDR) need a cluster, whose API server knows the sidecars: give one by --kubeconfig (KUBECONFIG), or leave them out";
+
 /// The settings of the program.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -37,6 +45,8 @@ pub struct Config {
     pub https_address: SocketAddr,
     /// Where readiness and metrics are served, if they are.
     pub monitoring_address: Option<SocketAddr>,
+    /// Where sidecars are served over gRPC, if they are: in a cluster only.
+    pub grpc: Option<Addresses>,
     /// The file `config`.
     pub injection: Source,
     /// The file `values`.
@@ -122,6 +132,12 @@ impl TryFrom<Args> for Config {
         } else {
             (tls.required(&mut problems).map(Mode::Files), None)
         };
+        let grpc = grpc(
+            in_cluster,
+            args.grpc_addr,
+            args.plaintext_grpc_addr,
+            &mut problems,
+        );
         let mounted = dir.is_none() && in_cluster;
         let dir = dir.or(default_dir);
         if dir.is_none() {
@@ -140,6 +156,7 @@ impl TryFrom<Args> for Config {
         Ok(Self {
             https_address: args.https_addr,
             monitoring_address: args.monitoring_addr.or(monitoring),
+            grpc,
             injection: file(INJECT_FLAG, control_plane::CONFIG_KEY),
             values: file(INJECT_FLAG, control_plane::VALUES_KEY),
             mesh,
@@ -222,6 +239,24 @@ impl Tls {
     }
 }
 
+fn grpc(
+    in_cluster: bool,
+    tls: Option<SocketAddr>,
+    plaintext: Option<SocketAddr>,
+    problems: &mut Vec<String>,
+) -> Option<Addresses> {
+    if in_cluster {
+        return Some(Addresses {
+            tls: tls.unwrap_or_else(|| (Ipv6Addr::UNSPECIFIED, ports::DISCOVERY).into()),
+            plaintext,
+        });
+    }
+    if tls.is_some() || plaintext.is_some() {
+        problems.push(NO_CLUSTER.to_owned());
+    }
+    None
+}
+
 fn source(flag: &'static str, path: Option<PathBuf>) -> Option<Source> {
     let path = path.filter(|path| !path.as_os_str().is_empty())?;
     Some(Source { flag, path })
@@ -262,6 +297,11 @@ fn settings(
         })
         .ok();
     let certificates = tls.optional(problems);
+    let lifetimes = lifetimes(
+        args.default_workload_cert_ttl,
+        args.max_workload_cert_ttl,
+        problems,
+    );
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let sidecar_injector = of_revision(control_plane::SIDECAR_INJECTOR, revision);
     let webhook = args
@@ -279,8 +319,30 @@ fn settings(
         webhook_configuration: given(Some(webhook)),
         names: names?,
         certificates: certificates?,
+        lifetimes: lifetimes?,
         follow_nodes: by_version && options.nodes.is_none(),
         platform: options.platform,
+    })
+}
+
+/// How long leaves live: the bounds are the authority's, and the default is not longer than the longest.
+fn lifetimes(default: Duration, max: Duration, problems: &mut Vec<String>) -> Option<Lifetimes> {
+    let signed = |value: Duration| time::Duration::try_from(value).ok();
+    let within = |value: &time::Duration| (MIN_LEAF_LIFETIME..=LEAF_LIFETIME).contains(value);
+    let max = signed(max).filter(within);
+    if max.is_none() {
+        problems.push(
+            "--max-workload-cert-ttl (MAX_WORKLOAD_CERT_TTL) is between 1m and 24h".to_owned(),
+        );
+    }
+    let max = max?;
+    let default = signed(default).filter(|value| within(value) && *value <= max);
+    if default.is_none() {
+        problems.push("--default-workload-cert-ttl (DEFAULT_WORKLOAD_CERT_TTL) is between 1m and --max-workload-cert-ttl".to_owned());
+    }
+    Some(Lifetimes {
+        default: default?,
+        max,
     })
 }
 

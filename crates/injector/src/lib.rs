@@ -4,6 +4,7 @@
 //! Args ─► Config ─► App ─┬─ files::Reloader ─► Live<template::Config>, Live<CertifiedKey>
 //!                        ├─ server::Listener ─► webhook   :15017  POST /inject, GET /ready
 //!                        ├─ server::Listener ─► monitoring :15014  GET /metrics, GET /ready
+//!                        ├─ grpc::Server ─────► certificates, discovery :15012, on a thread of its own
 //!                        └─ cluster::Parts ─► certificate, caBundle, trust bundle, nodes, namespaces
 //! ```
 //!
@@ -12,12 +13,16 @@
 
 pub mod app;
 pub mod args;
+pub mod ca;
 pub mod cluster;
 pub mod config;
 pub mod configuration;
 pub mod files;
+pub mod grpc;
 pub mod metrics;
 pub mod monitoring;
 pub mod policy;
 pub mod server;
 pub mod webhook;
+
+mod tasks;

@@ -6,6 +6,7 @@
 //! tell the client to come back on another connection.
 
 mod connection;
+mod occupied;
 mod seats;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -23,15 +24,19 @@ use tracing::{info, warn};
 use connection::Context;
 use seats::Seats;
 
-/// A bound address, before anything is accepted.
+/// A bound address, before anything is accepted. It may be served by another runtime than the one that bound it.
 #[derive(Debug)]
 pub struct Listener {
     name: &'static str,
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     address: SocketAddr,
 }
 
-/// What clients may do. The defaults suit an admission webhook.
+/// Who sent a request: an extension of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// What clients may do. The defaults suit an admission webhook, [`Limits::grpc`] suits sidecars.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections at once. An API server needs one or a handful; an idle one costs some 30 kB.
@@ -46,6 +51,19 @@ pub struct Limits {
     pub linger: Duration,
     /// HTTP/2 requests at once on a connection.
     pub streams: u32,
+    /// What one HTTP/2 request may send ahead of being read, in bytes, and all of a connection together four times as much.
+    pub window: u32,
+    /// Which versions of HTTP are spoken.
+    pub versions: Versions,
+}
+
+/// Which versions of HTTP a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// HTTP/2 where TLS agreed on it, else HTTP/1.1.
+    Both,
+    /// HTTP/2 only, also without TLS: gRPC knows no other.
+    Http2,
 }
 
 /// How a listener ends.
@@ -87,6 +105,7 @@ impl Listener {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let listener = listener.into_std().map_err(failed)?;
         info!(name, %address, "listening");
         Ok(Self {
             name,
@@ -102,13 +121,17 @@ impl Listener {
     }
 
     /// Serves `router` until the program drains and every connection has ended, or the program stops.
+    ///
+    /// # Errors
+    /// When the kernel does not let this runtime wait for the socket.
     pub async fn serve(
         self,
         router: Router,
         tls: Option<TlsAcceptor>,
         limits: Limits,
         drain: Drain,
-    ) {
+    ) -> io::Result<()> {
+        let listener = TcpListener::from_std(self.listener)?;
         let connections = Group::new();
         let context = Arc::new(Context {
             router,
@@ -120,15 +143,14 @@ impl Listener {
         });
         let seats = Seats::new(limits.connections);
         tokio::select! {
-            () = self.accept(&connections, &context, &seats) => {}
+            () = accept(self.name, &listener, &connections, &context, &seats) => {}
             () = phases(&drain, &context) => {}
         }
         // What the kernel has accepted already would be reset with the listener.
-        while let Ok(Ok((stream, _))) = time::timeout(Duration::ZERO, self.listener.accept()).await
-        {
-            seat(stream, &connections, &context, &seats);
+        while let Ok(Ok((stream, peer))) = time::timeout(Duration::ZERO, listener.accept()).await {
+            seat(stream, Peer(peer), &connections, &context, &seats);
         }
-        drop(self.listener);
+        drop(listener);
         tokio::select! {
             ended = connections.join(Duration::MAX) => drop(ended),
             () = drain.life.stopping() => {
@@ -138,20 +160,27 @@ impl Listener {
                 }
             }
         }
+        Ok(())
     }
+}
 
-    /// Accepts for ever.
-    async fn accept(&self, connections: &Group, context: &Arc<Context>, seats: &Seats) {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => seat(stream, connections, context, seats),
-                // The client's doing, and over.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    // Out of descriptors or memory: waiting is all there is, connections that end give some back.
-                    warn!(name = self.name, %error, "cannot accept connections, trying again");
-                    time::sleep(Duration::from_millis(200)).await;
-                }
+/// Accepts for ever.
+async fn accept(
+    name: &'static str,
+    listener: &TcpListener,
+    connections: &Group,
+    context: &Arc<Context>,
+    seats: &Seats,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => seat(stream, Peer(peer), connections, context, seats),
+            // The client's doing, and over.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                // Out of descriptors or memory: waiting is all there is, connections that end give some back.
+                warn!(name, %error, "cannot accept connections, trying again");
+                time::sleep(Duration::from_millis(200)).await;
             }
         }
     }
@@ -168,16 +197,33 @@ async fn phases(drain: &Drain, context: &Context) {
     context.closing.cancel();
 }
 
-fn seat(stream: TcpStream, connections: &Group, context: &Arc<Context>, seats: &Seats) {
+fn seat(stream: TcpStream, peer: Peer, connections: &Group, context: &Arc<Context>, seats: &Seats) {
     let Some(seat) = seats.take() else {
         warn!("every connection is busy, a new one is turned away");
         return;
     };
     let context = Arc::clone(context);
-    connections.spawn("connection", connection::serve(stream, context, seat));
+    connections.spawn("connection", connection::serve(stream, peer, context, seat));
 }
 
 // === impl Limits ===
+
+impl Limits {
+    /// For sidecars: thousands of connections with a stream or two that live for as long as the pod.
+    ///
+    /// What waits unread is bounded more tightly than a webhook's, because there are so many.
+    #[must_use]
+    pub fn grpc() -> Self {
+        Self {
+            connections: 16_384,
+            idle: Duration::from_secs(300),
+            streams: 16,
+            window: 64 << 10,
+            versions: Versions::Http2,
+            ..Self::default()
+        }
+    }
+}
 
 impl Default for Limits {
     fn default() -> Self {
@@ -188,6 +234,8 @@ impl Default for Limits {
             idle: Duration::from_secs(120),
             linger: Duration::from_secs(1),
             streams: 100,
+            window: 256 << 10,
+            versions: Versions::Both,
         }
     }
 }

@@ -2,12 +2,16 @@
 
 #[path = "cluster/api.rs"]
 mod api;
+#[path = "cluster/certificates.rs"]
+mod certificates;
 #[path = "cluster/events.rs"]
 mod events;
 #[path = "cluster/failures.rs"]
 mod failures;
 #[path = "cluster/fixture.rs"]
 mod fixture;
+#[path = "cluster/grpc.rs"]
+mod grpc;
 #[path = "cluster/life.rs"]
 mod life;
 #[path = "cluster/tags.rs"]

@@ -198,6 +198,12 @@ impl Config {
         &self.options
     }
 
+    /// MeshConfig with Istio's defaults filled in, by Istio's names.
+    #[must_use]
+    pub fn mesh(&self) -> &Value {
+        &self.compiled.mesh.fields
+    }
+
     /// The names of the templates, in order.
     pub fn templates(&self) -> impl Iterator<Item = &str> {
         self.compiled.templates.keys().map(String::as_str)

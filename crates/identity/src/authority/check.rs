@@ -1,6 +1,6 @@
-//! What a root certificate must be before anything is signed with it.
+//! What an authority's certificate must be before anything is signed with it.
 //!
-//! [`root`] runs on what was read and on what was just made alike, so nothing that this crate makes is refused by it later.
+//! [`authority`] runs on what was read and on what was just made alike, so nothing that this crate makes is refused by it later.
 
 use rcgen::{DistinguishedName, KeyPair, PublicKeyData};
 use rustls::pki_types::CertificateDer;
@@ -10,16 +10,17 @@ use x509_parser::{certificate::X509Certificate, extensions::ParsedExtension};
 use super::AuthorityError;
 use crate::certificate::{self, CertificateError};
 
-/// What signing needs of a root that has passed.
+/// What signing needs of an authority that has passed.
 pub(super) struct Checked {
     pub(super) subject: DistinguishedName,
     pub(super) key_id: Option<Vec<u8>>,
 }
 
-pub(super) fn root(
+pub(super) fn authority(
     der: &CertificateDer<'_>,
     parsed: &X509Certificate<'_>,
     key: &KeyPair,
+    is_root: bool,
 ) -> Result<Checked, AuthorityError> {
     let malformed = |error| AuthorityError::Certificate(CertificateError::Malformed(error));
     let constraints = parsed.basic_constraints().map_err(malformed)?;
@@ -31,10 +32,12 @@ pub(super) fn root(
     if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
         return Err(AuthorityError::MayNotSign);
     }
-    if parsed.subject().as_raw() != parsed.issuer().as_raw() {
-        return Err(AuthorityError::NotSelfSigned);
+    if is_root {
+        if parsed.subject().as_raw() != parsed.issuer().as_raw() {
+            return Err(AuthorityError::NotSelfSigned);
+        }
+        signature(der, parsed)?;
     }
-    signature(der, parsed)?;
     if parsed.public_key().raw != key.subject_public_key_info() {
         return Err(AuthorityError::Mismatch);
     }

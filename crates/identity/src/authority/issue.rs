@@ -1,4 +1,4 @@
-//! What an authority signs: itself, its successors, and servers' certificates.
+//! What an authority signs: itself, its successors, and servers' certificates; `workload` has those of sidecars.
 //!
 //! Everything made here is read back through the checks for what comes from outside, and a server's certificate is verified
 //! against its root, before it is handed out.
@@ -13,8 +13,8 @@ use rustls::{crypto::aws_lc_rs, pki_types::DnsName};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::{Authority, IssueError, ROOT_LIFETIME, SERVER_LIFETIME};
-use crate::{server::ServerPair, validity::Validity};
+use super::{Authority, IssueError, ROOT_LIFETIME, SERVER_LIFETIME, Standing};
+use crate::{certificate, server::ServerPair, validity::Validity};
 
 /// The last second that X.509 can write (RFC 5280, section 4.1.2.5), less a root's life.
 const LAST_NOW: i64 = 253_402_300_799 - ROOT_LIFETIME.whole_seconds();
@@ -41,14 +41,17 @@ impl Authority {
         Self::self_sign(&params, Arc::new(key), &key_pem)
     }
 
-    /// Makes a new root certificate for the same key and name that ends later.
+    /// Makes a new root certificate for the same key and name that ends later; only a root can do that for itself.
     ///
     /// What either has issued verifies against both. It starts when this one did, so that a renewal by a clock that runs ahead
     /// makes no root whose time has yet to come.
     ///
     /// # Errors
-    /// When `now` is no time to make certificates at.
+    /// When `now` is no time to make certificates at, or somebody else signed this authority's certificate.
     pub fn renew(&self, now: OffsetDateTime) -> Result<Self, IssueError> {
+        if !self.chain.is_empty() {
+            return Err(IssueError::NotRoot);
+        }
         let fresh = Validity::starting(sane(now)?, ROOT_LIFETIME);
         let validity = Validity {
             not_before: self.validity.not_before.min(fresh.not_before),
@@ -90,8 +93,10 @@ impl Authority {
             .signed_by(&*key, &self.issuer())
             .map_err(IssueError::Make)?;
 
-        let pair = ServerPair::from_pem(made.pem().as_bytes(), key_pem.as_bytes())
-            .map_err(IssueError::Pair)?;
+        let mut chain = made.pem();
+        chain.extend(self.chain().iter().map(certificate::to_pem));
+        let pair =
+            ServerPair::from_pem(chain.as_bytes(), key_pem.as_bytes()).map_err(IssueError::Pair)?;
         for name in names {
             pair.verify(&self.roots, name, now)
                 .map_err(IssueError::Verify)?;
@@ -105,10 +110,10 @@ impl Authority {
         key_pem: &str,
     ) -> Result<Self, IssueError> {
         let made = params.self_signed(&**key).map_err(IssueError::Make)?;
-        Self::assemble(made.into(), key, key_pem).map_err(IssueError::Root)
+        Self::assemble(made.into(), key, key_pem, Standing::Root).map_err(IssueError::Root)
     }
 
-    fn issuer(&self) -> Issuer<'static, &KeyPair> {
+    pub(super) fn issuer(&self) -> Issuer<'static, &KeyPair> {
         let mut params = CertificateParams::default();
         params.distinguished_name = self.subject.clone();
         params.key_identifier_method = self.key_id_method();
@@ -135,7 +140,10 @@ fn root(
     Ok(params)
 }
 
-fn blank(subject: DistinguishedName, validity: Validity) -> Result<CertificateParams, IssueError> {
+pub(super) fn blank(
+    subject: DistinguishedName,
+    validity: Validity,
+) -> Result<CertificateParams, IssueError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = subject;
     params.not_before = validity.not_before;
@@ -157,7 +165,7 @@ fn serial() -> Result<SerialNumber, IssueError> {
 }
 
 /// A clock that cannot be right is refused before it gets into a certificate.
-fn sane(now: OffsetDateTime) -> Result<OffsetDateTime, IssueError> {
+pub(super) fn sane(now: OffsetDateTime) -> Result<OffsetDateTime, IssueError> {
     if (0..=LAST_NOW).contains(&now.unix_timestamp()) {
         Ok(now)
     } else {

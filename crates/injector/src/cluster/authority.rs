@@ -25,7 +25,8 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::{Bundle, Context, ServingCertificate};
-use keeper::Keeper;
+use crate::ca::Issuing;
+use keeper::{Keeper, Published};
 
 pub use metrics::Metrics;
 pub use names::{NameError, serving_names};
@@ -50,6 +51,8 @@ pub struct Running<F> {
     pub certificate: ServingCertificate,
     /// What the mesh trusts, once it is known.
     pub bundle: Bundle,
+    /// What signs for workloads, once there is something.
+    pub issuing: Issuing,
     /// Keeps both and the Secret in step, for ever. Dropping it loses nothing.
     pub task: F,
 }
@@ -62,10 +65,17 @@ pub fn start(
 ) -> Running<impl Future<Output = ()> + Send + 'static> {
     let (certificate, certificate_receiver) = watch::channel(None);
     let (bundle, bundle_receiver) = watch::channel(None);
-    let keeper = Keeper::new(context, settings, metrics, certificate, bundle);
+    let (issuer, issuing) = watch::channel(None);
+    let published = Published {
+        certificate,
+        bundle,
+        issuer,
+    };
+    let keeper = Keeper::new(context, settings, metrics, published);
     Running {
         certificate: certificate_receiver,
         bundle: bundle_receiver,
+        issuing,
         task: keeper.run(),
     }
 }

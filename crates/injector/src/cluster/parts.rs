@@ -12,7 +12,7 @@ use runtime::readiness::Readiness;
 use time::OffsetDateTime;
 
 use super::{
-    Context, ServingCertificate, Settings, authority,
+    Clients, Context, ServingCertificate, Settings, authority,
     events::{self, Events, Object, Subjects},
     namespaces::{self, Directory},
     nodes::{self, Kubelets},
@@ -21,6 +21,7 @@ use super::{
     webhook_configuration::{Keeper, Tags},
 };
 use crate::{
+    ca::Issuing,
     config::{Certificates, of_revision},
     configuration::Followed,
     metrics, policy,
@@ -42,8 +43,12 @@ pub struct Parts {
     pub kubelets: Option<Followed>,
     /// The user's policies.
     pub policies: policy::Published,
-    /// The authority's certificate for the webhook.
+    /// The authority's certificate for the webhook and for gRPC.
     pub certificate: ServingCertificate,
+    /// The authority, for workloads.
+    pub issuing: Issuing,
+    /// What the thread of gRPC works with.
+    pub sidecars: Context,
     /// The tasks.
     pub tasks: Vec<Part>,
 }
@@ -54,19 +59,19 @@ impl Parts {
     /// Puts everything together that `settings` ask for; nothing is asked of the API server before the tasks run.
     #[must_use]
     pub fn build(
-        client: Client,
+        clients: Clients,
         settings: &Settings,
         readiness: &Readiness,
         registry: &mut Registry,
     ) -> Self {
         let mut tasks: Vec<Part> = Vec::new();
-        let events = events(&client, settings, registry, &mut tasks);
+        let events = events(&clients.webhook, settings, registry, &mut tasks);
         let context = Context {
-            owner: Owner::new(&client, settings.owner_cluster_role.clone()),
+            owner: Owner::new(&clients.webhook, settings.owner_cluster_role.clone()),
             namespace: settings.namespace.as_str().into(),
             events: events.clone(),
             readiness: readiness.clone(),
-            client,
+            client: clients.webhook,
         };
         let authority = authority::start(
             &context,
@@ -102,23 +107,32 @@ impl Parts {
             let keeper = Keeper::new(context.clone(), name, authority.bundle, metrics);
             tasks.push(("webhook configuration", Box::pin(keeper.run())));
         }
-        let kubelets = settings.follow_nodes.then(|| {
-            let kubelets = Kubelets::default();
-            let task = nodes::run(context.clone(), kubelets.clone());
-            tasks.push(("nodes", Box::pin(task)));
-            Followed {
-                kubelets,
-                guard: readiness.register("nodes"),
-            }
-        });
+        let kubelets = settings
+            .follow_nodes
+            .then(|| kubelets(&context, &mut tasks));
         Self {
             events,
             namespaces,
             kubelets,
             policies,
             certificate: authority.certificate,
+            issuing: authority.issuing,
+            sidecars: Context {
+                client: clients.sidecars,
+                ..context
+            },
             tasks,
         }
+    }
+}
+
+fn kubelets(context: &Context, tasks: &mut Vec<Part>) -> Followed {
+    let kubelets = Kubelets::default();
+    let task = nodes::run(context.clone(), kubelets.clone());
+    tasks.push(("nodes", Box::pin(task)));
+    Followed {
+        kubelets,
+        guard: context.readiness.register("nodes"),
     }
 }
 

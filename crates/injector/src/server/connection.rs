@@ -24,14 +24,14 @@ use tower_service::Service as _;
 use tracing::debug;
 
 use super::{
-    Limits,
+    Limits, Peer, Versions, occupied,
     seats::{Activity, Seat},
 };
 
-/// What one HTTP/2 stream may send ahead of being read; bodies are read at once, so this bounds what waits.
-const WINDOW_BYTES: u32 = 256 << 10;
-/// What one request head may have.
+/// What one HTTP/1.1 request head may have.
 const HEAD_BYTES: usize = 64 << 10;
+/// What the fields of one HTTP/2 request may have; a projected token has one or two thousand.
+const FIELDS_BYTES: u32 = 32 << 10;
 /// How long a silent HTTP/2 peer is left alone before it is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long it may take to say so.
@@ -60,14 +60,19 @@ enum Protocol {
 struct Streams(Group);
 
 /// Serves one connection until either side ends it or it has been idle for too long.
-pub(super) async fn serve(stream: TcpStream, context: Arc<Context>, seat: Seat) {
+pub(super) async fn serve(stream: TcpStream, peer: Peer, context: Arc<Context>, seat: Seat) {
     // Answers are written whole, so there is nothing for Nagle's algorithm to gather.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "connection lost");
         return;
     }
+    let versions = context.limits.versions;
     let Some(acceptor) = &context.tls else {
-        return http(stream, Protocol::Http1, &context, seat).await;
+        let protocol = match versions {
+            Versions::Both => Protocol::Http1,
+            Versions::Http2 => Protocol::Http2,
+        };
+        return http(stream, protocol, peer, &context, seat).await;
     };
     let handshake = time::timeout(context.limits.handshake, acceptor.accept(stream));
     let stream = tokio::select! {
@@ -78,23 +83,24 @@ pub(super) async fn serve(stream: TcpStream, context: Arc<Context>, seat: Seat) 
         },
         () = seat.asked_to_leave() => return,
     };
-    let protocol = match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => Protocol::Http2,
+    let protocol = match (stream.get_ref().1.alpn_protocol(), versions) {
+        (Some(b"h2"), _) | (_, Versions::Http2) => Protocol::Http2,
         _ => Protocol::Http1,
     };
-    http(stream, protocol, &context, seat).await;
+    http(stream, protocol, peer, &context, seat).await;
 }
 
 async fn http(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     protocol: Protocol,
+    peer: Peer,
     context: &Arc<Context>,
     seat: Seat,
 ) {
     let seat = Arc::new(seat);
     let service = service_fn({
         let (context, seat) = (Arc::clone(context), Arc::clone(&seat));
-        move |request| answer(request, Arc::clone(&context), Arc::clone(&seat))
+        move |request| answer(request, peer, Arc::clone(&context), Arc::clone(&seat))
     });
     let builder = builder(protocol, context);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -126,22 +132,31 @@ async fn http(
             () = time::sleep_until(deadline) => {
                 // There may have been requests since the deadline was set.
                 let now = Instant::now();
-                if idle_until(seat.activity(), limits, ending).is_some_and(|end| end <= now) {
+                if idle_until(seat.activity(), limits, ending).is_none_or(|end| end > now) {
+                    continue;
+                }
+                if ending.is_some() || protocol == Protocol::Http1 {
                     return;
                 }
+                // A request may be on its way: HTTP/2 tells the client that it was not taken.
+                connection.as_mut().graceful_shutdown();
+                ending = Some(now);
             }
         }
     }
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
+    peer: Peer,
     context: Arc<Context>,
     seat: Arc<Seat>,
 ) -> Result<Response<Body>, Infallible> {
-    let _running = seat.run();
+    let running = seat.run();
     let version = request.version();
-    let mut response = context.router.clone().call(request).await?;
+    request.extensions_mut().insert(peer);
+    let response = context.router.clone().call(request).await?;
+    let mut response = occupied::until_sent(response, running);
     if version < Version::HTTP_2 && context.draining.is_cancelled() {
         response
             .headers_mut()
@@ -163,8 +178,9 @@ fn builder(protocol: Protocol, context: &Context) -> auto::Builder<Streams> {
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(context.limits.streams)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(4 * WINDOW_BYTES);
+        .max_header_list_size(FIELDS_BYTES)
+        .initial_stream_window_size(context.limits.window)
+        .initial_connection_window_size(4 * context.limits.window);
     match protocol {
         Protocol::Http1 => builder.http1_only(),
         Protocol::Http2 => builder.http2_only(),

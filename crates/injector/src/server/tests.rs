@@ -26,7 +26,10 @@ async fn start(limits: Limits) -> Fixture {
         life: life.clone(),
         delay: Duration::ZERO,
     };
-    tasks.spawn("server", listener.serve(router, None, limits, drain));
+    tasks.spawn("server", async move {
+        let served = listener.serve(router, None, limits, drain).await;
+        served.expect("the socket works");
+    });
     Fixture {
         address,
         life,

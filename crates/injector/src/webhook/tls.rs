@@ -23,6 +23,7 @@ use crate::{
     cluster::ServingCertificate,
     config::Pair,
     files::{Live, LoadError, Reloader, Source, Voice},
+    server::Versions,
 };
 
 /// The flag of the certificate file.
@@ -173,20 +174,24 @@ pub fn parse(
     })
 }
 
-/// Performs handshakes with `certificate` as it is at each of them: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+/// Performs handshakes with `certificate` as it is at each of them: TLS 1.2 and 1.3, and these `versions` of HTTP.
 ///
 /// # Errors
 /// When the provider cannot speak these versions.
 pub fn acceptor(
     certificate: Certificate,
     provider: Arc<CryptoProvider>,
+    versions: Versions,
 ) -> Result<TlsAcceptor, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(TlsError::Protocol)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(certificate));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = match versions {
+        Versions::Both => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Versions::Http2 => vec![b"h2".to_vec()],
+    };
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -34,6 +34,8 @@ struct State {
     faults: Vec<Fault>,
     is_down: bool,
     counts: HashMap<String, usize>,
+    /// Users by their tokens, each for an audience.
+    tokens: HashMap<String, (Value, String)>,
 }
 
 struct Watch {
@@ -95,6 +97,12 @@ impl Api {
     pub(crate) fn delete(&self, resource: &str, namespace: &str, name: &str) {
         let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
         self.state().remove(&key);
+    }
+
+    /// Knows that `token`, for `audience`, is that of `user`.
+    pub(crate) fn know(&self, token: &str, audience: &str, user: Value) {
+        let known = (user, audience.to_owned());
+        self.state().tokens.insert(token.to_owned(), known);
     }
 
     /// Answers requests of this kind with an error until [`Api::mend`].
@@ -295,6 +303,9 @@ impl State {
             let extra = json!({"authentication.kubernetes.io/pod-uid": ["the-pods-uid"]});
             return json!({"status": {"userInfo": {"extra": extra}}});
         }
+        if asked.key.0 == "tokenreviews" {
+            return self.review(&asked.body["spec"]);
+        }
         let (resource, namespace, _) = asked.key.clone();
         let Some(name) = asked.body["metadata"]["name"].as_str() else {
             return status(422, "metadata.name: required");
@@ -316,6 +327,19 @@ impl State {
             return status;
         }
         self.store(key, asked.body.clone())
+    }
+
+    /// Whose a token is, as [`Api::know`] was told, for one of the audiences that it is for.
+    fn review(&self, spec: &Value) -> Value {
+        let token = spec["token"].as_str().unwrap_or_default();
+        let Some((user, audience)) = self.tokens.get(token) else {
+            return json!({"status": {"error": "invalid bearer token"}});
+        };
+        let asked = spec["audiences"].as_array().cloned().unwrap_or_default();
+        if !asked.iter().any(|asked| asked == audience) {
+            return json!({"status": {"error": format!("token audiences [{audience}] are invalid")}});
+        }
+        json!({"status": {"authenticated": true, "user": user, "audiences": [audience]}})
     }
 
     fn replace(&mut self, asked: &Asked) -> Value {

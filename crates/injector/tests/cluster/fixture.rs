@@ -38,6 +38,7 @@ pub(crate) const WEBHOOK: &str = "istio-sidecar-injector";
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     pub(crate) monitoring: SocketAddr,
+    pub(crate) grpc: Vec<SocketAddr>,
     pub(crate) life: Lifecycle,
     pub(crate) dir: TempDir,
     tasks: Group,
@@ -92,6 +93,7 @@ pub(crate) fn config(dir: &Path, more: &[&str]) -> Config {
         "--kubeconfig=/nowhere".to_owned(),
         format!("--inject-dir={}", dir.display()),
         "--https-addr=127.0.0.1:0".to_owned(),
+        "--grpc-addr=127.0.0.1:0".to_owned(),
         "--monitoring-addr=127.0.0.1:0".to_owned(),
         "--pod-name=injector-1".to_owned(),
         "--owner-cluster-role=injector-istio-system".to_owned(),
@@ -183,12 +185,14 @@ impl Replica {
         let app = build(api, config).await.expect("it starts");
         let address = app.https_address();
         let monitoring = app.monitoring_address().expect("it was asked for");
+        let grpc = app.grpc_addresses();
         let life = app.life();
         let tasks = Group::new();
         tasks.spawn_essential("injector", app.run());
         Self {
             address,
             monitoring,
+            grpc,
             life,
             dir,
             tasks,

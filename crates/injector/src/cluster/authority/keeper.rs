@@ -24,11 +24,14 @@ use super::{
     secret::{State, Stored},
     voice::Voice,
 };
-use crate::cluster::{
-    Context,
-    api::{ApiError, Kind, call},
-    pace::{Pace, Tempo},
-    watch::{Selection, Watch},
+use crate::{
+    ca::Issuer,
+    cluster::{
+        Context,
+        api::{ApiError, Kind, call},
+        pace::{Pace, Tempo},
+        watch::{Selection, Watch},
+    },
 };
 
 /// How often the clock on the wall is looked at when nothing happens.
@@ -53,9 +56,15 @@ pub(super) struct Keeper {
     memory: Option<State>,
     pace: Pace,
     voice: Voice,
-    certificate: watch::Sender<Option<Arc<CertifiedKey>>>,
-    bundle: watch::Sender<Option<Arc<str>>>,
+    published: Published,
     unready: Option<Guard>,
+}
+
+/// What the rest of the program hears of the authority.
+pub(super) struct Published {
+    pub(super) certificate: watch::Sender<Option<Arc<CertifiedKey>>>,
+    pub(super) bundle: watch::Sender<Option<Arc<str>>>,
+    pub(super) issuer: watch::Sender<Option<Arc<Issuer>>>,
 }
 
 /// The Secret as it was last seen.
@@ -71,8 +80,7 @@ impl Keeper {
         context: &Context,
         settings: Settings,
         metrics: Metrics,
-        certificate: watch::Sender<Option<Arc<CertifiedKey>>>,
-        bundle: watch::Sender<Option<Arc<str>>>,
+        published: Published,
     ) -> Self {
         let secrets = Api::<Secret>::namespaced(context.client.clone(), &context.namespace);
         let watch = Watch::new(
@@ -94,8 +102,7 @@ impl Keeper {
             seen: None,
             memory: None,
             pace: Pace::new(&TEMPO),
-            certificate,
-            bundle,
+            published,
         }
     }
 
@@ -257,17 +264,30 @@ impl Keeper {
             n_roots = state.roots.n_roots(),
             "certificate in use"
         );
+        self.published.state(&state);
+        self.memory = Some(state);
+        self.unready = None;
+    }
+}
+
+// === impl Published ===
+
+impl Published {
+    fn state(&self, state: &State) {
         self.certificate
             .send_replace(Some(state.pair.certified_key()));
+        let roots = Arc::<str>::from(state.roots.pem());
+        self.issuer.send_replace(Some(Arc::new(Issuer {
+            authority: state.authority.clone(),
+            roots: Arc::clone(&roots),
+        })));
         self.bundle.send_if_modified(|bundle| {
-            let is_new = bundle.as_deref() != Some(state.roots.pem());
+            let is_new = bundle.as_deref() != Some(&*roots);
             if is_new {
-                *bundle = Some(state.roots.pem().into());
+                *bundle = Some(roots);
             }
             is_new
         });
-        self.memory = Some(state);
-        self.unready = None;
     }
 }
 
