@@ -12,6 +12,7 @@
 
 pub mod credentials;
 pub mod hello;
+pub mod holder;
 mod peer;
 pub mod reload;
 pub(crate) mod session;

@@ -316,7 +316,7 @@ impl Connection {
 
     /// The target, reached by mutual TLS only if the proxy can speak it at all.
     fn within_means(&self, mut target: Target) -> Target {
-        target.key.is_secured &= self.worker.config.credentials.load().is_some();
+        target.key.is_secured &= self.worker.config.credentials.speaks_tls();
         target
     }
 

@@ -205,6 +205,24 @@ impl Credentials {
         }
     }
 
+    /// Whether somebody who trusts `roots` alone would believe us at `now`.
+    pub(super) fn lead_to(
+        &self,
+        roots: &TrustBundle,
+        now: OffsetDateTime,
+    ) -> Result<(), verify::PeerError> {
+        let certified = self.pair.certified_key();
+        let me = [Arc::clone(self.id.text())];
+        verify::peer(
+            &certified.cert,
+            roots,
+            End::Client,
+            Expected::OneOf(&me),
+            now,
+        )?;
+        Ok(())
+    }
+
     /// The serial number of our certificate, in lower-case hexadecimal digits.
     #[must_use]
     pub fn serial(&self) -> &str {

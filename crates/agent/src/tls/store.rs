@@ -4,7 +4,10 @@
 //! waits for nobody; connections that were secured by earlier credentials go on.
 
 use std::{
-    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -37,6 +40,7 @@ struct Shared {
     credentials: ArcSwapOption<Credentials>,
     refusal: ArcSwapOption<Refusal>,
     generation: AtomicU64,
+    is_awaited: AtomicBool,
 }
 
 // === impl Store ===
@@ -58,6 +62,17 @@ impl Store {
     #[must_use]
     pub fn refusal(&self) -> Option<Arc<Refusal>> {
         self.0.refusal.load_full()
+    }
+
+    /// Somebody is going to bring credentials: until they are there, what should be secured fails rather than goes in plain text.
+    pub fn await_credentials(&self) {
+        self.0.is_awaited.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether mutual TLS is spoken, by credentials that are there or to come.
+    #[must_use]
+    pub fn speaks_tls(&self) -> bool {
+        self.0.is_awaited.load(Ordering::Relaxed) || self.0.credentials.load().is_some()
     }
 
     /// A number that no credentials have had yet.

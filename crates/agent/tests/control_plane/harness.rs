@@ -38,7 +38,7 @@ use wire::ca::{
 /// The name that the control plane's certificate is for.
 pub(crate) const NAME: &str = "istiod.istio-system.svc";
 /// How long anything may take that is expected to happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A call as the server has seen it.
 #[derive(Clone, Debug)]
