@@ -143,7 +143,7 @@ that cannot reach their control plane, so it is refused here.
 
 {{/* Key `values`: what templates see, without what only the chart reads. */}}
 {{- define "minimesh.values" -}}
-{{- $global := omit .Values.global "priorityClassName" "defaultPodDisruptionBudget" "networkPolicy" "operatorManageWebhooks" }}
+{{- $global := omit .Values.global "priorityClassName" "defaultPodDisruptionBudget" "networkPolicy" "operatorManageWebhooks" "configValidation" }}
 {{- $global = merge (dict "tag" (include "minimesh.tag" .) "istioNamespace" (include "minimesh.namespace" .)) $global }}
 {{- $webhook := pick .Values.sidecarInjectorWebhook "enableNamespacesByDefault" "reinvocationPolicy" "rewriteAppHTTPProbe" "refuseCaptureBypass" }}
 {{- /* The injector has its environment already; `minimesh kube-inject` reads the switches in it from here. */}}

@@ -107,6 +107,45 @@ webhooks:
   admissionReviewVersions: ["v1"]
 {{- end }}
 
+{{/* The entry `name` of the configuration that checks objects, without its selector. */}}
+{{- define "minimesh.validationEntry" }}
+- name: {{ .name }}
+  clientConfig:
+    {{- if include "minimesh.patchesCABundle" .root }}
+    # No caBundle: the injector writes its own, and an upgrade leaves it alone.
+    {{- end }}
+    {{- with .root.Values.sidecarInjectorWebhook.certificate.caBundle }}
+    caBundle: {{ if hasPrefix "-----BEGIN" (trim .) }}{{ b64enc . }}{{ else }}{{ nospace . }}{{ end }}
+    {{- end }}
+    service:
+      name: {{ include "minimesh.istiod" .root }}
+      namespace: {{ .root.Release.Namespace }}
+      path: /validate
+      port: 443
+  # Nothing but what the injector acts on: other objects must not wait for it.
+  rules:
+    - operations: ["CREATE", "UPDATE"]
+      apiGroups: ["security.istio.io"]
+      apiVersions: ["v1", "v1beta1"]
+      resources: ["peerauthentications"]
+      scope: Namespaced
+  sideEffects: None
+  failurePolicy: Fail
+  matchPolicy: Equivalent
+  timeoutSeconds: 5
+  admissionReviewVersions: ["v1"]
+{{- end }}
+
+{{/* Name of that configuration. */}}
+{{- define "minimesh.validator" -}}
+istio-validator{{ include "minimesh.suffix" . }}-{{ .Release.Namespace }}
+{{- end }}
+
+{{/* Whether objects are checked before they are created. Empty for no. */}}
+{{- define "minimesh.validates" -}}
+{{- if and .Values.global.configValidation (not .Values.global.operatorManageWebhooks) }}yes{{ end }}
+{{- end }}
+
 {{/* Whether the injector writes the caBundle: only where nobody else does. Empty for no. */}}
 {{- define "minimesh.patchesCABundle" -}}
 {{- $certificate := .Values.sidecarInjectorWebhook.certificate }}

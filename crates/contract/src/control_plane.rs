@@ -9,6 +9,10 @@ pub const NAMESPACE: &str = "istio-system";
 pub const SIDECAR_INJECTOR: &str = "istio-sidecar-injector";
 /// End of the names of all entries of the mesh in a MutatingWebhookConfiguration.
 pub const WEBHOOK_SUFFIX: &str = "sidecar-injector.istio.io";
+/// Its ValidatingWebhookConfiguration; takes a revision, and then its namespace.
+pub const VALIDATOR: &str = "istio-validator";
+/// Lease of the replica that writes the status of users' objects; takes a revision.
+pub const LEADER_LEASE: &str = "minimesh-leader";
 /// ConfigMap with the key [`MESH_KEY`]; takes a revision.
 pub const MESH_CONFIG_MAP: &str = "istio";
 /// Service with Istio's ports of the control plane; takes a revision.

@@ -30,6 +30,7 @@ use crate::{
     webhook::{
         self, Webhook,
         tls::{self, Certificate, TlsError},
+        validate::Validator,
     },
 };
 
@@ -334,7 +335,8 @@ impl Base {
             metrics: self.injection,
             events,
         };
-        let router = webhook::router(webhook, readiness.clone());
+        let validator = Validator::new(config.root_namespace(), registry.families());
+        let router = webhook::router(webhook, validator, readiness.clone());
         let address = config.https_address;
         let webhook = Bound::new("webhook", "--https-addr", address, router, Some(acceptor));
         let webhook = webhook.await?;

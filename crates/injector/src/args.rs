@@ -188,6 +188,10 @@ pub struct ClusterArgs {
     #[arg(long, env = "INJECTION_WEBHOOK_CONFIG_NAME", value_name = "NAME")]
     pub webhook_config: Option<String>,
 
+    /// ValidatingWebhookConfiguration whose caBundle is kept in step, empty for none; the default is istio-validator with the revision and the namespace.
+    #[arg(long, env = "VALIDATION_WEBHOOK_CONFIG_NAME", value_name = "NAME")]
+    pub validation_webhook_config: Option<String>,
+
     /// More DNS names for the webhook's certificate, beside those of its Services.
     #[arg(
         long,

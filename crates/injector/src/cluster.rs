@@ -1,8 +1,8 @@
 //! The injector's life in a cluster.
 //!
 //! `app` starts these parts where there is a cluster, and none of them where the program works by files alone. Each keeps one thing in step
-//! through the API server, on its own, in every replica at once: there is no leader, because all replicas want the same and every write is
-//! guarded. None of them ever ends the program: what goes wrong is said in log, Event and readiness detail, and tried again.
+//! through the API server, on its own, in every replica at once: most need no leader, because all replicas want the same and every write is
+//! guarded; `lease` makes one for what would only be noise if all did it. None of them ever ends the program: what goes wrong is said in log, Event and readiness detail, and tried again.
 //!
 //! ```text
 //! Secret istio-ca-secret ◄─► authority ─┬─ certificate ─► webhook's listener
@@ -14,6 +14,7 @@
 pub mod api;
 pub mod authority;
 pub mod events;
+pub mod lease;
 pub mod namespaces;
 pub mod nodes;
 pub mod owner;
@@ -21,7 +22,7 @@ pub mod trust_bundle;
 pub mod watch;
 pub mod webhook_configuration;
 
-mod pace;
+pub(crate) mod pace;
 mod parts;
 
 use std::{path::PathBuf, sync::Arc};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub revision: String,
     /// The MutatingWebhookConfiguration to keep in step, if one is to be; the revision's tags have more of them.
     pub webhook_configuration: Option<String>,
+    /// The ValidatingWebhookConfiguration to keep in step, if one is to be.
+    pub validation_configuration: Option<String>,
     /// The names that the webhook is called by.
     pub names: Vec<DnsName<'static>>,
     /// Where the webhook's certificate comes from.

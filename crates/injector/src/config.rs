@@ -170,6 +170,15 @@ impl TryFrom<Args> for Config {
 }
 
 impl Config {
+    /// The namespace whose policies are for the whole mesh: the control plane's own.
+    #[must_use]
+    pub fn root_namespace(&self) -> &str {
+        match &self.mode {
+            Mode::Files(_) => control_plane::NAMESPACE,
+            Mode::Cluster(settings) => &settings.namespace,
+        }
+    }
+
     /// What errors call the texts of the injection configuration, in the order of the files: ConfigMap and key, which is what people edit, or the path.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -307,6 +316,10 @@ fn settings(
     let webhook = args
         .webhook_config
         .unwrap_or_else(|| sidecar_injector.clone());
+    let validation = args.validation_webhook_config.unwrap_or_else(|| {
+        let name = of_revision(control_plane::VALIDATOR, revision);
+        format!("{name}-{}", args.namespace)
+    });
     let by_version = options.native_sidecars == NativeSidecars::Auto;
     Some(Settings {
         kubeconfig: args.kubeconfig,
@@ -317,6 +330,7 @@ fn settings(
         owner_cluster_role: given(args.owner_cluster_role),
         revision: given(Some(revision.to_owned())).unwrap_or_else(|| DEFAULT_REVISION.to_owned()),
         webhook_configuration: given(Some(webhook)),
+        validation_configuration: given(Some(validation)),
         names: names?,
         certificates: certificates?,
         lifetimes: lifetimes?,

@@ -51,18 +51,6 @@ pub struct TrustBundle {
     pending: Gauge,
 }
 
-/// What following the user's policies counts; clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Policies {
-    objects: Family<StateLabels, Gauge>,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct StateLabels {
-    kind: &'static str,
-    state: &'static str,
-}
-
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct SkipLabels {
     reason: &'static str,
@@ -307,34 +295,5 @@ impl TrustBundle {
     pub fn pending(&self, n_namespaces: usize) {
         self.pending
             .set(i64::try_from(n_namespaces).unwrap_or(i64::MAX));
-    }
-}
-
-// === impl Policies ===
-
-impl Policies {
-    /// Gauges at zero, registered in `registry`.
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        metrics.counted(0, 0);
-        registry.register(
-            "minimesh_injector_policies",
-            "Objects of the user that say how traffic is to be secured, by whether they can work",
-            metrics.objects.clone(),
-        );
-        metrics
-    }
-
-    /// There are so many objects that can work, and so many that cannot.
-    pub fn counted(&self, n_accepted: usize, n_refused: usize) {
-        for (state, n_objects) in [("accepted", n_accepted), ("refused", n_refused)] {
-            let labels = StateLabels {
-                kind: contract::policy::PEER_AUTHENTICATION,
-                state,
-            };
-            self.objects
-                .get_or_create(&labels)
-                .set(i64::try_from(n_objects).unwrap_or(i64::MAX));
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! PeerAuthentication: who must come by mutual TLS.
 //!
 //! The user's objects are followed by [`follower`], judged one by one by [`check`], and what is in force is published as one immutable [`Policies`],
-//! which discovery reads. The API server asks [`validate`] before it takes an object in, and [`status`] tells the user what became of it.
+//! which discovery reads. The API server asks `webhook::validate` before it takes an object in, and [`status`] tells the user what became of it.
 //! An object that cannot work is as if it were not there, for every replica alike, and concerns no other.
 //!
 //! ```text
@@ -13,8 +13,10 @@
 pub mod check;
 pub mod follower;
 pub mod ledger;
+pub mod metrics;
 pub mod object;
 pub mod snapshot;
+pub mod status;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The admission webhook: pods in, patches out.
+//! The admission webhook: pods in, patches out, and objects of the user judged.
 //!
 //! [`router`] is served over TLS by `server`; each request goes through `body` (bounded bytes), `review` (what is asked), `admit` (the
 //! decision, by the crate `template`) and back. Whatever comes in, a client that speaks HTTP gets an HTTP answer, and one that sends
@@ -7,6 +7,7 @@
 //! ```text
 //! POST /inject ─► body::read ─► review::decode ─► admit::decide ─► Answer::to_json
 //!                 413, 400, 415   denial            patch, pass, denial
+//! POST /validate ─► body::read ─► review::decode_submission ─► policy::check ─► Answer::to_json
 //! ```
 
 mod admit;
@@ -14,6 +15,7 @@ pub mod body;
 mod report;
 pub mod review;
 pub mod tls;
+pub mod validate;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -38,6 +40,7 @@ use crate::{
 use admit::Decided;
 use body::{BodyError, Budget};
 use review::Verdict;
+use validate::Validator;
 
 /// What the webhook works with.
 #[derive(Clone)]
@@ -67,17 +70,23 @@ enum Refusal {
     ContentType { found: Option<String> },
 }
 
-/// `POST /inject`, `POST /inject/KEY/VALUE/…` and `GET /ready`.
-pub fn router(webhook: Webhook, readiness: Readiness) -> Router {
+/// `POST /inject`, `POST /inject/KEY/VALUE/…`, `POST /validate` and `GET /ready`.
+pub fn router(webhook: Webhook, validator: Validator, readiness: Readiness) -> Router {
+    let budget = Budget::default();
+    let validate = validate::Shared {
+        validator,
+        budget: budget.clone(),
+    };
     let shared = Shared {
         webhook: Arc::new(webhook),
-        budget: Budget::default(),
+        budget,
     };
     Router::new()
         .route("/inject", post(inject))
         .route("/inject/", post(inject))
         .route("/inject/{*parameters}", post(inject_with))
         .with_state(shared)
+        .route("/validate", post(validate::respond).with_state(validate))
         .route("/ready", get(monitoring::ready).with_state(readiness))
 }
 
@@ -140,14 +149,17 @@ async fn respond(
 fn refuse(metrics: &Metrics, refusal: &Refusal) -> Response {
     metrics.failed();
     debug!(error = %refusal, "request refused");
-    let status = match refusal {
+    (status(refusal), format!("{refusal}\n")).into_response()
+}
+
+fn status(refusal: &Refusal) -> StatusCode {
+    match refusal {
         Refusal::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::Body(BodyError::Slow) => StatusCode::REQUEST_TIMEOUT,
         Refusal::Body(BodyError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Body(BodyError::Empty | BodyError::Broken) => StatusCode::BAD_REQUEST,
         Refusal::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-    };
-    (status, format!("{refusal}\n")).into_response()
+    }
 }
 
 fn record(metrics: &Metrics, decided: &Decided) {

@@ -12,7 +12,11 @@ mod failures;
 mod fixture;
 #[path = "cluster/grpc.rs"]
 mod grpc;
+#[path = "cluster/lease.rs"]
+mod lease;
 #[path = "cluster/life.rs"]
 mod life;
+#[path = "cluster/policies.rs"]
+mod policies;
 #[path = "cluster/tags.rs"]
 mod tags;

@@ -14,3 +14,5 @@ mod reload;
 mod reviews;
 #[path = "webhook/shutdown.rs"]
 mod shutdown;
+#[path = "webhook/validation.rs"]
+mod validation;

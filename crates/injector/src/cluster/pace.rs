@@ -8,20 +8,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// After this long without an attempt, counted from when one was allowed, the next one is free again.
-pub(super) const FORGOTTEN: Duration = Duration::from_secs(120);
+pub(crate) const FORGOTTEN: Duration = Duration::from_secs(120);
 
 /// The bounds of a pace.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tempo {
+pub(crate) struct Tempo {
     /// Before the second attempt.
-    pub(super) shortest: Duration,
+    pub(crate) shortest: Duration,
     /// At most between two attempts.
-    pub(super) longest: Duration,
+    pub(crate) longest: Duration,
 }
 
 /// The time between attempts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     tempo: &'static Tempo,
     last: Option<Attempt>,
 }
@@ -36,23 +36,23 @@ struct Attempt {
 
 impl Pace {
     /// A pace without attempts so far.
-    pub(super) fn new(tempo: &'static Tempo) -> Self {
+    pub(crate) fn new(tempo: &'static Tempo) -> Self {
         Self { tempo, last: None }
     }
 
     /// The moment of the next attempt, if that is after `now`.
-    pub(super) fn not_before(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn not_before(&self, now: Instant) -> Option<Instant> {
         let until = self.last?.not_before;
         (until > now).then_some(until)
     }
 
     /// How long to wait before an attempt at `now`; nothing if it may be made.
-    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         self.not_before(now).map(|until| until - now)
     }
 
     /// An attempt is made at `now`.
-    pub(super) fn attempted(&mut self, now: Instant) {
+    pub(crate) fn attempted(&mut self, now: Instant) {
         let gap = match self.last {
             Some(last) if !self.is_forgotten(now) => (last.gap * 2).min(self.tempo.longest),
             _ => self.tempo.shortest,
@@ -62,7 +62,7 @@ impl Pace {
     }
 
     /// Whether the attempts so far are so long ago that they do not count at `now`.
-    pub(super) fn is_forgotten(&self, now: Instant) -> bool {
+    pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
         self.last
             .is_none_or(|last| last.not_before + FORGOTTEN <= now)
     }

@@ -6,14 +6,18 @@
 use std::{future::Future, pin::Pin};
 
 use contract::control_plane;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use runtime::readiness::Readiness;
 use time::OffsetDateTime;
 
 use super::{
-    Clients, Context, ServingCertificate, Settings, authority,
+    Bundle, Clients, Context, ServingCertificate, Settings, authority,
     events::{self, Events, Object, Subjects},
+    lease,
     namespaces::{self, Directory},
     nodes::{self, Kubelets},
     owner::Owner,
@@ -24,7 +28,8 @@ use crate::{
     ca::Issuing,
     config::{Certificates, of_revision},
     configuration::Followed,
-    metrics, policy,
+    metrics,
+    policy::{self, status::writer::Writer},
 };
 
 /// The mesh's trust domain. That of the mesh configuration names workloads; a root's own name is seen by people only.
@@ -95,17 +100,12 @@ impl Parts {
         );
         tasks.push(("trust bundle", Box::pin(publisher.run())));
 
-        let policies = policies(&context, registry, &mut tasks);
+        let policies = policies(&context, settings, registry, &mut tasks);
 
         // Whoever provides the certificate knows what it is to be trusted by; the authority's roots say nothing about it.
         let patched = matches!(settings.certificates, Certificates::Authority);
-        if let Some(name) = settings.webhook_configuration.clone().filter(|_| patched) {
-            let metrics = metrics::WebhookPatches::register(registry);
-            let bundle = authority.bundle.clone();
-            let tags = Tags::new(context.clone(), &settings.revision, bundle, metrics.clone());
-            tasks.push(("revision tags", Box::pin(tags.run())));
-            let keeper = Keeper::new(context.clone(), name, authority.bundle, metrics);
-            tasks.push(("webhook configuration", Box::pin(keeper.run())));
+        if patched {
+            webhooks(&context, settings, &authority.bundle, registry, &mut tasks);
         }
         let kubelets = settings
             .follow_nodes
@@ -156,17 +156,64 @@ fn events(
     events
 }
 
-/// The policies of the whole mesh are in the control plane's own namespace.
+/// The webhook configurations, as far as they are to be kept in step.
+fn webhooks(
+    context: &Context,
+    settings: &Settings,
+    bundle: &Bundle,
+    registry: &mut Registry,
+    tasks: &mut Vec<Part>,
+) {
+    let metrics = metrics::WebhookPatches::register(registry);
+    if let Some(name) = settings.webhook_configuration.clone() {
+        let revision = &settings.revision;
+        let tags = Tags::new(context.clone(), revision, bundle.clone(), metrics.clone());
+        tasks.push(("revision tags", Box::pin(tags.run())));
+        let keeper = Keeper::<MutatingWebhookConfiguration>::new(
+            context.clone(),
+            name,
+            bundle.clone(),
+            metrics.clone(),
+        );
+        tasks.push(("webhook configuration", Box::pin(keeper.run())));
+    }
+    if let Some(name) = settings.validation_configuration.clone() {
+        let keeper = Keeper::<ValidatingWebhookConfiguration>::new(
+            context.clone(),
+            name,
+            bundle.clone(),
+            metrics,
+        );
+        tasks.push(("validating webhook configuration", Box::pin(keeper.run())));
+    }
+}
+
+/// The user's policies. Those of the whole mesh are in the control plane's own namespace.
 fn policies(
     context: &Context,
+    settings: &Settings,
     registry: &mut Registry,
     tasks: &mut Vec<Part>,
 ) -> policy::Published {
-    let metrics = metrics::Policies::register(registry);
-    let root_namespace = context.namespace.to_string();
-    let (follower, published, _) =
-        policy::follower::channel(context.clone(), root_namespace, metrics);
+    let (follower, published, objects) = policy::follower::channel(
+        context.clone(),
+        settings.namespace.clone(),
+        settings.revision.clone(),
+        policy::metrics::Policies::register(registry),
+    );
     tasks.push(("policies", Box::pin(follower.run())));
+    let name = of_revision(control_plane::LEADER_LEASE, &settings.revision);
+    let identity = settings.pod_name.clone().unwrap_or_else(lease::identity);
+    let (candidate, leadership) = lease::candidate(context.clone(), name, identity);
+    tasks.push(("leader lease", Box::pin(candidate.run())));
+    let writer = Writer::new(
+        context.clone(),
+        objects,
+        published.clone(),
+        leadership,
+        policy::metrics::Status::register(registry),
+    );
+    tasks.push(("policy status", Box::pin(writer.run())));
     published
 }
 

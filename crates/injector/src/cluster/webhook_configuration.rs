@@ -1,13 +1,13 @@
-//! The webhook's trust in the injector: `caBundle` in the chart's MutatingWebhookConfiguration.
+//! The webhook's trust in the injector: `caBundle` in the chart's webhook configurations.
 //!
 //! Run by `app` beside the authority, whose bundle it writes into every entry; without it the API server cannot call the webhook at all, so the
-//! pod is not ready before the first success. Whatever else changes the bundle is put right, and slowed down if it insists.
+//! pod is not ready before the first success with the one that injects. Whatever else changes the bundle is put right, and slowed down if it insists.
 //! Each write is a JSON patch that tests the entries' names first, so an entry that moved meanwhile is never given another's bundle.
 
+mod registered;
 mod tags;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -28,18 +28,16 @@ use super::{
 };
 use crate::metrics::WebhookPatches as Metrics;
 
+pub use registered::Registered;
 pub use tags::Tags;
 
-/// Readiness detail of this part.
-const COMPONENT: &str = "webhook configuration";
-
 /// Keeps `caBundle` in step.
-pub struct Keeper {
+pub struct Keeper<K> {
     context: Context,
     name: String,
-    configurations: Api<MutatingWebhookConfiguration>,
+    configurations: Api<K>,
     bundle: Bundle,
-    found: Found,
+    found: Found<K>,
     /// Slows down what fails, and a contest with somebody else who writes.
     pace: DefaultBackoff,
     not_before: Option<Instant>,
@@ -50,13 +48,13 @@ pub struct Keeper {
 }
 
 /// What the watch has seen.
-enum Found {
+enum Found<K> {
     /// Nothing yet.
     Unknown,
     /// A list without it, so far or for good.
     Nothing { listed: bool },
     /// It.
-    Object(Box<MutatingWebhookConfiguration>),
+    Object(Box<K>),
 }
 
 /// What is to be done about a configuration.
@@ -71,20 +69,19 @@ enum Decision {
 }
 
 /// What the configuration lacks.
-fn decide(configuration: &MutatingWebhookConfiguration, bundle: &str) -> Decision {
-    let entries = configuration.webhooks.as_deref().unwrap_or_default();
+fn decide<K: Registered>(configuration: &K, bundle: &str) -> Decision {
+    let entries = configuration.entries();
     if entries.is_empty() {
         return Decision::NoEntry;
     }
     let encoded = STANDARD.encode(bundle);
     let mut operations = Vec::new();
-    for (idx, entry) in entries.iter().enumerate() {
-        let present = entry.client_config.ca_bundle.as_ref();
+    for (idx, (name, present)) in entries.into_iter().enumerate() {
         if present.is_some_and(|present| present.0 == bundle.as_bytes()) {
             continue;
         }
         let path = format!("/webhooks/{idx}");
-        operations.push(json!({"op": "test", "path": format!("{path}/name"), "value": entry.name}));
+        operations.push(json!({"op": "test", "path": format!("{path}/name"), "value": name}));
         operations.push(
             json!({"op": "add", "path": format!("{path}/clientConfig/caBundle"), "value": encoded}),
         );
@@ -98,8 +95,8 @@ fn decide(configuration: &MutatingWebhookConfiguration, bundle: &str) -> Decisio
 
 // === impl Keeper ===
 
-impl Keeper {
-    /// Keeps the configuration `name` in step with `bundle`. The program is not ready before that has succeeded once.
+impl<K: Registered> Keeper<K> {
+    /// Keeps the configuration `name` in step with `bundle`. The program is not ready before that has succeeded once, if it is an essential one.
     #[must_use]
     pub fn new(context: Context, name: String, bundle: Bundle, metrics: Metrics) -> Self {
         Self {
@@ -108,8 +105,8 @@ impl Keeper {
             pace: DefaultBackoff::default(),
             not_before: None,
             fault: None,
-            detail: context.readiness.detail(COMPONENT),
-            guard: Some(context.readiness.register(COMPONENT)),
+            detail: context.readiness.detail(K::COMPONENT),
+            guard: K::IS_ESSENTIAL.then(|| context.readiness.register(K::COMPONENT)),
             context,
             name,
             bundle,
@@ -120,10 +117,10 @@ impl Keeper {
     /// Goes on for ever.
     pub async fn run(mut self) {
         let mut watch = Watch::new(
-            "the MutatingWebhookConfiguration (--webhook-config)",
+            K::WATCH,
             self.configurations.clone(),
             &Selection::named(&self.name),
-            self.context.readiness.detail("webhook configuration watch"),
+            self.context.readiness.detail(K::WATCH_COMPONENT),
             self.context.events.clone(),
         );
         loop {
@@ -139,7 +136,7 @@ impl Keeper {
         }
     }
 
-    fn observe(&mut self, event: Event<MutatingWebhookConfiguration>) {
+    fn observe(&mut self, event: Event<K>) {
         self.found = match event {
             Event::Init => Found::Nothing { listed: false },
             Event::Apply(object) | Event::InitApply(object) => Found::Object(Box::new(object)),
@@ -159,14 +156,16 @@ impl Keeper {
         let decision = match &self.found {
             Found::Unknown | Found::Nothing { listed: false } => return,
             Found::Nothing { listed: true } => return self.missing(),
-            Found::Object(object) => decide(object, &bundle),
+            Found::Object(object) => decide(&**object, &bundle),
         };
         match decision {
             Decision::Keep => self.succeeded(),
             Decision::NoEntry => {
                 let text = format!(
-                    "MutatingWebhookConfiguration {} has no entry, so no pod is injected; upgrade the chart's release to have them back",
-                    self.name
+                    "{} {} has no entry, {}; upgrade the chart's release to have them back",
+                    K::KIND,
+                    self.name,
+                    K::NO_ENTRY
                 );
                 self.failed("webhook_entry_not_found", "WebhookEntryMissing", text);
             }
@@ -183,10 +182,7 @@ impl Keeper {
         match send(&self.configurations, &self.name, patch).await {
             Ok(object) => {
                 info!(name = self.name, "caBundle written");
-                let note = format!(
-                    "caBundle of MutatingWebhookConfiguration {} written",
-                    self.name
-                );
+                let note = format!("caBundle of {} {} written", K::KIND, self.name);
                 self.context.events.info("WebhookPatched", note);
                 self.found = Found::Object(Box::new(object));
                 self.succeeded();
@@ -202,10 +198,7 @@ impl Keeper {
     }
 
     fn missing(&mut self) {
-        let text = format!(
-            "MutatingWebhookConfiguration {} is not there, so no pod is injected; upgrade the chart's release to have it back, or give the name of another by --webhook-config (INJECTION_WEBHOOK_CONFIG_NAME)",
-            self.name
-        );
+        let text = format!("{} {} is not there, {}", K::KIND, self.name, K::MISSING);
         self.failed(
             "webhook_config_not_found",
             "WebhookConfigurationMissing",
@@ -233,12 +226,12 @@ impl Keeper {
     }
 }
 
-async fn send(
-    configurations: &Api<MutatingWebhookConfiguration>,
+async fn send<K: Registered>(
+    configurations: &Api<K>,
     name: &str,
     patch: Value,
-) -> Result<MutatingWebhookConfiguration, ApiError> {
-    let doing = format!("patch MutatingWebhookConfiguration {name}");
+) -> Result<K, ApiError> {
+    let doing = format!("patch {} {name}", K::KIND);
     let patch = serde_json::from_value(patch)
         .map_err(|error| ApiError::new(doing.clone(), kube::Error::SerdeError(error)))?;
     let patch = Patch::Json::<()>(patch);
@@ -263,6 +256,8 @@ async fn bundle_changed(bundle: &mut Bundle) {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+
     use super::*;
 
     fn configuration(entries: &[(&str, Option<&str>)]) -> MutatingWebhookConfiguration {

@@ -12,14 +12,12 @@ use tokio::sync::watch;
 use super::{
     Published,
     ledger::{Ledger, Objects},
+    metrics::Policies as Metrics,
     object::Object,
 };
-use crate::{
-    cluster::{
-        Context,
-        watch::{Selection, Watch},
-    },
-    metrics::Policies as Metrics,
+use crate::cluster::{
+    Context,
+    watch::{Selection, Watch},
 };
 
 /// Follows the objects.
@@ -31,18 +29,20 @@ pub struct Follower {
     metrics: Metrics,
 }
 
-/// A follower, the policies in force, and all objects with their verdicts, for a mesh whose own policies are in `root_namespace`.
+/// A follower, the policies in force, and all objects with their verdicts, for the control plane of `revision` in a mesh whose own policies are in
+/// `root_namespace`.
 #[must_use]
 pub fn channel(
     context: Context,
     root_namespace: String,
+    revision: String,
     metrics: Metrics,
 ) -> (Follower, Published, watch::Receiver<Arc<Objects>>) {
     let (policies, published) = watch::channel(None);
     let (objects, judged) = watch::channel(Arc::default());
     let follower = Follower {
         context,
-        ledger: Ledger::new(root_namespace),
+        ledger: Ledger::new(root_namespace, revision),
         policies,
         objects,
         metrics,
@@ -74,8 +74,6 @@ impl Follower {
     fn publish(&self) {
         let (n_objects, n_refused) = (self.ledger.objects().len(), self.ledger.n_refused());
         self.metrics.counted(n_objects - n_refused, n_refused);
-        self.objects
-            .send_replace(Arc::new(self.ledger.objects().clone()));
         let policies = self.ledger.policies();
         // A status that was written, or a bad object among good ones, is nothing to sidecars.
         self.policies.send_if_modified(|published| {
@@ -85,5 +83,8 @@ impl Follower {
             *published = Some(Arc::new(policies));
             true
         });
+        // After the policies, which the status of one object depends on as well.
+        self.objects
+            .send_replace(Arc::new(self.ledger.objects().clone()));
     }
 }

@@ -29,6 +29,8 @@ pub type Objects = BTreeMap<String, Judged>;
 #[derive(Debug)]
 pub(super) struct Ledger {
     root_namespace: String,
+    /// Objects that name another revision are another control plane's.
+    revision: String,
     objects: Objects,
     /// The list that is being read.
     listing: Option<Objects>,
@@ -37,9 +39,10 @@ pub(super) struct Ledger {
 // === impl Ledger ===
 
 impl Ledger {
-    pub(super) fn new(root_namespace: String) -> Self {
+    pub(super) fn new(root_namespace: String, revision: String) -> Self {
         Self {
             root_namespace,
+            revision,
             objects: Objects::new(),
             listing: None,
         }
@@ -53,20 +56,22 @@ impl Ledger {
                 false
             }
             Event::InitApply(object) => {
-                let (key, judged) = self.judge(object);
-                self.listing.get_or_insert_default().insert(key, judged);
+                if object.is_of(&self.revision) {
+                    let (key, judged) = self.judge(object);
+                    self.listing.get_or_insert_default().insert(key, judged);
+                }
                 false
             }
             Event::InitDone => {
                 self.objects = self.listing.take().unwrap_or_default();
                 true
             }
-            Event::Apply(object) => {
+            Event::Apply(object) if object.is_of(&self.revision) => {
                 let (key, judged) = self.judge(object);
                 self.objects.insert(key, judged);
                 true
             }
-            Event::Delete(object) => {
+            Event::Apply(object) | Event::Delete(object) => {
                 self.objects.remove(&object.key());
                 true
             }
@@ -125,6 +130,10 @@ mod tests {
         .expect("an object")
     }
 
+    fn ledger() -> Ledger {
+        Ledger::new("istio-system".to_owned(), "default".to_owned())
+    }
+
     fn names(ledger: &Ledger) -> Vec<String> {
         let policies = ledger.policies();
         let names = policies.iter().map(|policy| policy.policy.name.clone());
@@ -133,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_new_list_replaces_the_old_one_once_it_is_whole() {
-        let mut ledger = Ledger::new("istio-system".to_owned());
+        let mut ledger = ledger();
         assert!(!ledger.observe(Event::Init));
         assert!(!ledger.observe(Event::InitApply(object("old", &json!({})))));
         assert!(ledger.observe(Event::InitDone));
@@ -149,7 +158,7 @@ mod tests {
     #[test]
     fn an_object_that_cannot_work_is_out_of_force_and_stops_no_other() {
         let strict = json!({"mtls": {"mode": "STRICT"}});
-        let mut ledger = Ledger::new("istio-system".to_owned());
+        let mut ledger = ledger();
         ledger.observe(Event::Apply(object("good", &strict)));
         ledger.observe(Event::Apply(object("other", &strict)));
         ledger.observe(Event::Apply(object(
@@ -166,5 +175,23 @@ mod tests {
         ledger.observe(Event::Apply(object("other", &strict)));
         assert_eq!(names(&ledger), ["good", "other"]);
         assert_eq!(ledger.n_refused(), 0);
+    }
+
+    #[test]
+    fn objects_of_other_revisions_are_none_of_ours() {
+        let mut ledger = ledger();
+        let labelled = |name, revision: Option<&str>| {
+            let mut object = object(name, &json!({}));
+            object.metadata.labels =
+                revision.map(|revision| [("istio.io/rev".to_owned(), revision.to_owned())].into());
+            object
+        };
+        ledger.observe(Event::InitApply(labelled("canary", Some("canary"))));
+        ledger.observe(Event::InitApply(labelled("ours", Some("default"))));
+        ledger.observe(Event::InitApply(labelled("everybody", None)));
+        ledger.observe(Event::InitDone);
+        assert_eq!(names(&ledger), ["everybody", "ours"]);
+        ledger.observe(Event::Apply(labelled("ours", Some("canary"))));
+        assert_eq!(names(&ledger), ["everybody"]);
     }
 }

@@ -5,7 +5,10 @@
 
 use std::borrow::Cow;
 
-use contract::policy::{GROUP, PEER_AUTHENTICATION, PEER_AUTHENTICATIONS, VERSION};
+use contract::{
+    labels::REVISION,
+    policy::{GROUP, PEER_AUTHENTICATION, PEER_AUTHENTICATIONS, VERSION},
+};
 use k8s_openapi::{
     NamespaceResourceScope,
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
@@ -39,6 +42,15 @@ impl Object {
             part(&self.metadata.namespace),
             part(&self.metadata.name)
         )
+    }
+
+    /// Whether it is for the control plane of `revision`, a label's value; an object that names none is for all.
+    #[must_use]
+    pub fn is_of(&self, revision: &str) -> bool {
+        let labels = self.metadata.labels.as_ref();
+        labels
+            .and_then(|labels| labels.get(REVISION))
+            .is_none_or(|own| own == revision)
     }
 
     /// The conditions as they are; what is no condition stays out.

@@ -119,7 +119,7 @@ fn denial(error: &Error) -> Denial {
         | Error::CaptureBypass { .. }
         | Error::UnknownTemplate { .. }
         | Error::Overrides { .. }
-        | Error::ScrapePort { .. } => Blame::Pod,
+        | Error::ScrapePort { .. } => Blame::Object,
         _ => Blame::Injector,
     };
     Denial {

@@ -122,7 +122,7 @@ mod tests {
         let excluded = [remark("host-network", true)];
         let odd = [remark("runs-as-proxy", false)];
         let refused = Verdict::Deny(Denial {
-            blame: Blame::Pod,
+            blame: Blame::Object,
             message: "no".to_owned(),
         });
         let pass = Verdict::Pass("host-network");

@@ -1,14 +1,17 @@
 //! AdmissionReview in, AdmissionReview out.
 //!
 //! [`decode`] turns the bytes of a request into an [`Admission`] or into the [`Answer`] that refuses them; [`Answer::to_json`] writes what the
-//! API server reads. Whatever the bytes are, the answer is a whole review, with the version and the uid of the request if they
-//! can be found at all. Pure.
+//! API server reads; [`decode_submission`] does the same for objects that are judged rather than injected. Whatever the bytes are, the answer is a
+//! whole review, with the version and the uid of the request if they can be found at all. Pure.
 
 mod recover;
+mod submission;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use submission::{Submission, decode_submission};
 
 /// The versions of AdmissionReview that we speak, the preferred one first.
 const VERSIONS: [&str; 2] = ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"];
@@ -41,7 +44,7 @@ pub struct Envelope {
     /// One of the versions that we speak.
     api_version: &'static str,
     uid: String,
-    /// The pod as `NAMESPACE/NAME` for logs; the name is the beginning of one if the API server is yet to choose.
+    /// The object as `NAMESPACE/NAME` for logs; the name is the beginning of one if the API server is yet to choose.
     subject: String,
 }
 
@@ -81,8 +84,8 @@ pub struct Denial {
 pub enum Blame {
     /// The review makes no sense: 400, `BadRequest`.
     Review,
-    /// The pod asks for something impossible: 422, `Invalid`.
-    Pod,
+    /// The object asks for something impossible: 422, `Invalid`.
+    Object,
     /// The configuration or the injector itself: 500, `InternalError`.
     Injector,
 }
@@ -109,6 +112,8 @@ struct Request {
 
 #[derive(Deserialize)]
 struct RequestKind {
+    #[serde(default)]
+    group: String,
     kind: Option<String>,
 }
 
@@ -149,6 +154,12 @@ struct Status<'a> {
 /// The answer to give instead: a denial if the bytes are not a review of a pod, or leave to pass if the review is of something that
 /// injection has no part in, such as a change of an existing pod.
 pub fn decode(bytes: &[u8]) -> Result<Admission, Box<Answer>> {
+    let (envelope, request) = open(bytes)?;
+    request.admit(envelope)
+}
+
+/// The envelope and what is in it.
+fn open(bytes: &[u8]) -> Result<(Envelope, Request), Box<Answer>> {
     let review: Review = serde_json::from_slice(bytes).map_err(|error| {
         refuse(
             recover::envelope(bytes),
@@ -170,7 +181,10 @@ pub fn decode(bytes: &[u8]) -> Result<Admission, Box<Answer>> {
         Err(message) => return Err(refuse(envelope, message)),
     }
     match request {
-        Some(request) => request.admit(envelope),
+        Some(_) if envelope.uid.is_empty() => {
+            Err(refuse(envelope, "the request has no uid".to_owned()))
+        }
+        Some(request) => Ok((envelope, request)),
         None => Err(refuse(
             envelope,
             "the AdmissionReview holds no request".to_owned(),
@@ -274,9 +288,6 @@ impl Envelope {
 
 impl Request {
     fn admit(self, mut envelope: Envelope) -> Result<Admission, Box<Answer>> {
-        if envelope.uid.is_empty() {
-            return Err(refuse(envelope, "the request has no uid".to_owned()));
-        }
         if self
             .operation
             .is_some_and(|operation| operation != "CREATE")
@@ -331,7 +342,7 @@ impl Blame {
     fn code(self) -> u16 {
         match self {
             Self::Review => 400,
-            Self::Pod => 422,
+            Self::Object => 422,
             Self::Injector => 500,
         }
     }
@@ -339,7 +350,7 @@ impl Blame {
     fn reason(self) -> &'static str {
         match self {
             Self::Review => "BadRequest",
-            Self::Pod => "Invalid",
+            Self::Object => "Invalid",
             Self::Injector => "InternalError",
         }
     }

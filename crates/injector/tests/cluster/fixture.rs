@@ -33,6 +33,8 @@ pub(crate) const SYSTEM: &str = "istio-system";
 pub(crate) const ROOT_CERT: &str = "istio-ca-root-cert";
 pub(crate) const WEBHOOKS: &str = "mutatingwebhookconfigurations";
 pub(crate) const WEBHOOK: &str = "istio-sidecar-injector";
+pub(crate) const VALIDATORS: &str = "validatingwebhookconfigurations";
+pub(crate) const VALIDATOR: &str = "istio-validator-istio-system";
 
 /// A running injector.
 pub(crate) struct Replica {
@@ -52,6 +54,7 @@ pub(crate) fn installed() -> Api {
     }
     api.put("nodes", "", node("one", "v1.34.0"));
     api.put(WEBHOOKS, "", webhook());
+    api.put(VALIDATORS, "", validator());
     api.put("clusterroles", "", cluster_role());
     api
 }
@@ -83,6 +86,18 @@ pub(crate) fn webhook() -> Value {
     json!({
         "metadata": {"name": WEBHOOK},
         "webhooks": [entry("rev.namespace"), entry("namespace")],
+    })
+}
+
+pub(crate) fn validator() -> Value {
+    json!({
+        "metadata": {"name": VALIDATOR},
+        "webhooks": [{
+            "name": "validation.istio.io",
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "clientConfig": {"service": {"name": "istiod", "namespace": SYSTEM}},
+        }],
     })
 }
 
@@ -149,7 +164,12 @@ pub(crate) fn ca_bundles(api: &Api) -> Vec<String> {
 
 /// The `caBundle` of each entry of a webhook configuration, as text.
 pub(crate) fn ca_bundles_of(api: &Api, name: &str) -> Vec<String> {
-    let object = api.get(WEBHOOKS, "", name).unwrap_or_default();
+    ca_bundles_of_kind(api, WEBHOOKS, name)
+}
+
+/// As [`ca_bundles_of`], of either kind of webhook configuration.
+pub(crate) fn ca_bundles_of_kind(api: &Api, kind: &str, name: &str) -> Vec<String> {
+    let object = api.get(kind, "", name).unwrap_or_default();
     let entries = object["webhooks"].as_array().cloned().unwrap_or_default();
     entries
         .iter()

@@ -237,7 +237,7 @@ fn answers_are_whole_reviews() {
         (
             answer(
                 Verdict::Deny(Denial {
-                    blame: Blame::Pod,
+                    blame: Blame::Object,
                     message: "no".to_owned(),
                 }),
                 Vec::new(),
