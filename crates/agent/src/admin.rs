@@ -26,6 +26,7 @@ use tracing::{debug, info};
 use crate::{
     config::Config,
     data_plane::AccessLogControl,
+    discovery::Status,
     mesh::MeshStore,
     status::{Control, Metrics, is_own_pod, not_allowed, not_found, server::Handler, text},
     tls,
@@ -43,6 +44,8 @@ pub struct Parts {
     pub config: Config,
     /// The picture of the mesh.
     pub mesh: MeshStore,
+    /// Where discovery stands.
+    pub discovery: Status,
     /// The own certificate of the moment, if there is one.
     pub credentials: tls::Store,
     /// Whether the agent is ready.
@@ -84,7 +87,7 @@ const PAGES: [Page; 10] = [
     (
         "/config_dump",
         Verbs::Read,
-        "settings and picture of the mesh as JSON, ?resource=settings|services|workloads|inbound",
+        "settings and picture of the mesh as JSON, ?resource=settings|services|workloads|inbound|discovery",
     ),
     (
         "/drain_listeners",
@@ -133,10 +136,11 @@ impl Admin {
             },
             "/config_dump" => {
                 let resource = parameter(query, "resource");
-                match dump::dump(&parts.config, &parts.mesh.load(), resource) {
+                let report = parts.discovery.report();
+                match dump::dump(&parts.config, &parts.mesh.load(), &report, resource) {
                     Some(dump) => json_page(&dump),
                     None => wrong(
-                        "give ?resource=settings, services, workloads or inbound, or nothing for all",
+                        "give ?resource=settings, services, workloads, inbound or discovery, or nothing for all",
                     ),
                 }
             }

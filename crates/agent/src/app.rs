@@ -33,7 +33,7 @@ use crate::{
     admin::{self, Admin},
     config::{Config, Drain, Encoding, Interception},
     data_plane::{self, DataPlane, StartError},
-    dns,
+    discovery, dns,
     files::{self, Voice},
     mesh,
     status::{
@@ -251,6 +251,7 @@ impl Running {
         let admin = Arc::new(Admin::new(admin::Parts {
             config,
             mesh: store,
+            discovery: discovery::Status::default(),
             credentials,
             readiness,
             metrics,

@@ -4,6 +4,7 @@
 //! [`config`](crate::config) can report everything that is wrong with them at once.
 
 mod control_plane;
+mod discovery;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -12,6 +13,7 @@ use contract::{env, paths};
 use runtime::log::LogArgs;
 
 pub use control_plane::{CertificateArgs, ControlPlaneArgs};
+pub use discovery::DiscoveryArgs;
 
 /// The sidecar of the mesh: carries the pod's traffic and answers for its health.
 #[derive(Debug, Parser)]
@@ -64,6 +66,9 @@ pub struct ProxyArgs {
     /// Where certificates and the picture of the mesh come from.
     #[command(flatten)]
     pub control_plane: ControlPlaneArgs,
+    /// What the control plane is asked for.
+    #[command(flatten)]
+    pub discovery: DiscoveryArgs,
     /// What certificates are like, and where else they come from.
     #[command(flatten)]
     pub certificates: CertificateArgs,

@@ -5,6 +5,7 @@
 
 pub mod certificates;
 pub mod control_plane;
+pub mod discovery;
 pub mod problem;
 pub mod proxy_config;
 mod reader;
@@ -25,6 +26,7 @@ use crate::{
 };
 use certificates::Certificates;
 use control_plane::ControlPlane;
+use discovery::Discovery;
 use problem::Problems;
 use proxy_config::ProxyConfig;
 use reader::{Reader, Setting};
@@ -56,6 +58,8 @@ pub struct Config {
     pub tls: Tls,
     /// Where the control plane is.
     pub control_plane: ControlPlane,
+    /// What the control plane is asked for.
+    pub discovery: Discovery,
     /// What certificates are asked for.
     pub certificates: Certificates,
     /// Where the application's metrics are.
@@ -171,6 +175,7 @@ impl Config {
             local_mesh: reader.local_mesh(&args.mesh),
             own: reader.own(args, &workload),
             control_plane: reader.control_plane(args, &workload),
+            discovery: reader.discovery(&args.discovery, labels),
             certificates: reader.certificates(args, &workload),
             workload,
             tls: reader.tls(&args.tls, &args.pod),

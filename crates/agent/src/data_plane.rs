@@ -33,6 +33,7 @@ mod server_first;
 mod target;
 mod tcp;
 mod telemetry;
+mod uses;
 mod worker;
 
 use std::{

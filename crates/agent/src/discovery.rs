@@ -11,5 +11,19 @@
 //! ```
 
 pub mod assemble;
+pub mod book;
+pub mod cache;
 pub mod client;
 pub mod convert;
+pub mod demand;
+pub mod node;
+pub mod picture;
+pub mod run;
+pub mod source;
+pub mod status;
+
+pub use demand::Demand;
+pub use picture::{Picture, Settings};
+pub use run::Discovery;
+pub use source::Source;
+pub use status::Status;

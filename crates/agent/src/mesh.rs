@@ -160,6 +160,15 @@ impl Mesh {
             .get(*self.by_ip.get(&ip.to_canonical())? as usize)
     }
 
+    /// Whether anything is known of where this leads.
+    #[must_use]
+    pub fn knows(&self, destination: SocketAddr) -> bool {
+        let target = target(destination);
+        self.by_endpoint.contains_key(&target)
+            || self.by_virtual_ip.contains_key(&target)
+            || self.by_ip.contains_key(&target.0)
+    }
+
     /// How connections to the pod's own `port` are taken.
     #[must_use]
     pub fn inbound(&self, port: u16) -> Inbound<'_> {

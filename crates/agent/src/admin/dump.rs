@@ -2,29 +2,37 @@
 //!
 //! Only what is named here is shown; probes are counted, not shown, because their headers may hold passwords.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     config::{AccessLog, Config, Drain},
+    discovery::status::Report,
     mesh::{self, Endpoint, Mesh, ServicePort, Workload},
     tls::{Credentials, Refusal},
 };
 
 /// Everything, or the part that is called `resource`; nothing if none is.
-pub(super) fn dump(config: &Config, mesh: &Mesh, resource: Option<&str>) -> Option<Value> {
+pub(super) fn dump(
+    config: &Config,
+    mesh: &Mesh,
+    report: &Report,
+    resource: Option<&str>,
+) -> Option<Value> {
     match resource {
         None => Some(json!({
             "agent": agent(config),
             "settings": settings(mesh),
             "inbound": inbound(mesh),
+            "discovery": discovery(report),
             "services": services(mesh),
             "workloads": workloads(mesh),
         })),
         Some("settings") => Some(json!({"agent": agent(config), "settings": settings(mesh)})),
         Some("inbound") => Some(json!({"inbound": inbound(mesh)})),
+        Some("discovery") => Some(json!({"discovery": discovery(report)})),
         Some("services") => Some(json!({"services": services(mesh)})),
         Some("workloads") => Some(json!({"workloads": workloads(mesh)})),
         Some(_) => None,
@@ -86,6 +94,27 @@ fn agent(config: &Config) -> Value {
 
 fn flag_log(log: &AccessLog) -> Value {
     json!({"file": log.file.display().to_string(), "encoding": format!("{:?}", log.encoding)})
+}
+
+fn discovery(report: &Report) -> Value {
+    let time = |time: Option<SystemTime>| time.map(|time| time_text(OffsetDateTime::from(time)));
+    let kinds = report.kinds.iter().map(|of| {
+        json!({
+            "type": of.kind, "answered": of.is_answered, "resources": of.n_held, "version": of.version, "last_nack": of.refusal,
+        })
+    });
+    json!({
+        "control_plane": report.control_plane,
+        "identifier": report.identifier,
+        "connected_since": time(report.connected_since),
+        "last_error": report.last_error,
+        "mode": if report.wildcard { "wildcard" } else { "on-demand" },
+        "cache_in_use_from": time(report.cache_from),
+        "bytes": report.n_bytes,
+        "types": kinds.collect::<Vec<Value>>(),
+        "n_subscriptions": report.n_subscriptions,
+        "subscriptions": report.subscriptions,
+    })
 }
 
 fn settings(mesh: &Mesh) -> Value {
@@ -169,6 +198,7 @@ fn workloads(mesh: &Mesh) -> Value {
             "canonical_revision": &*workload.canonical_revision,
             "addresses": workload.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "transport": workload.transport.as_str(),
+            "plaintext_ports": &*workload.plaintext_ports,
             "ready": workload.ready,
             "host_network": workload.host_network,
             "own": own.is_some_and(|own| own.uid == workload.uid),

@@ -34,6 +34,7 @@ use super::{
     worker::{Phase, Worker},
 };
 use crate::{
+    discovery::Demand,
     mesh::{MtlsMode, Protocol},
     peer::{Party, forwarded},
     tls::{Credentials, PeerIdentity, TlsError},
@@ -234,6 +235,14 @@ impl Connection {
         }
     }
 
+    /// Where to ask about the destination before it is dialled, if that is not clear.
+    fn unsettled(&self) -> Option<&Demand> {
+        let demand = self.worker.config.demand.as_ref();
+        let demand = demand.filter(|_| self.role == Role::Outbound)?;
+        let is_at_hand = demand.is_at_hand(&self.worker.mesh(), self.destination());
+        (!is_at_hand).then_some(demand)
+    }
+
     /// How long a client may be silent before its server is asked to speak first.
     fn detect_timeout(&self) -> Duration {
         let told = self.worker.mesh().settings().detection_timeout;
@@ -299,10 +308,13 @@ impl Connection {
     fn route_by(&self, host: Option<&[u8]>) -> Decision {
         let (mesh, names) = (self.worker.mesh(), &*self.worker.config.names);
         match self.role {
-            Role::Outbound => match outbound::route(&mesh, names, self.destination, host) {
-                Decision::Forward(target) => Decision::Forward(self.within_means(target)),
-                refused @ Decision::Refuse(..) => refused,
-            },
+            Role::Outbound => {
+                let demand = self.worker.config.demand.as_ref();
+                match outbound::route(&mesh, names, self.destination, host, demand) {
+                    Decision::Forward(target) => Decision::Forward(self.within_means(target)),
+                    refused @ Decision::Refuse(..) => refused,
+                }
+            }
             Role::Inbound | Role::Readiness => {
                 let own = mesh.inbound(self.destination().port()).service;
                 let service = own.map_or(Service::InboundPassthrough, |port| {

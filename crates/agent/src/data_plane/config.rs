@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use super::{access_log::Format, net::original_destination::Capture};
-use crate::{mesh::MeshStore, peer::Names, tls::Store, workload::Workload};
+use crate::{discovery::Demand, mesh::MeshStore, peer::Names, tls::Store, workload::Workload};
 
 /// Settings of the data plane.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Config {
     pub reserved_ports: Vec<u16>,
     /// What is known of the mesh; its changes apply to requests that begin after them. Default: nothing.
     pub mesh: MeshStore,
+    /// Where to ask who is at an address that the mesh does not know. Default: nowhere, so that what is not known is nobody of the mesh.
+    pub demand: Option<Demand>,
     /// How long a client may be silent before its server is asked to speak first. Default 100 ms: more than any client needs that speaks
     /// first, and an unnoticed delay once a connection for a server that does.
     pub detect_timeout: Duration,
@@ -101,6 +103,7 @@ impl Config {
             inbound_capture: Capture::Redirect,
             reserved_ports: vec![contract::ports::OUTBOUND, contract::ports::INBOUND],
             mesh: MeshStore::default(),
+            demand: None,
             detect_timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(60),

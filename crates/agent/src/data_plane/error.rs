@@ -57,6 +57,8 @@ pub(crate) enum Flag {
     UpstreamProtocol,
     /// There is nowhere to send it.
     NoUpstream,
+    /// It is not known where that leads.
+    NoCluster,
     /// The client broke the protocol.
     DownstreamProtocol,
     /// The client went away.
@@ -96,6 +98,8 @@ pub(crate) enum Failure {
     NoRoute,
     /// The service has nobody who could take it.
     NoEndpoint,
+    /// The control plane has not said who is there.
+    Undiscovered,
     /// Mutual TLS with the upstream failed.
     UpstreamTls(TlsError),
     /// Mutual TLS with the client failed.
@@ -121,6 +125,7 @@ impl Flag {
             Self::UpstreamClosed => "UC",
             Self::UpstreamProtocol => "UPE",
             Self::NoUpstream => "UH",
+            Self::NoCluster => "NC",
             Self::DownstreamProtocol => "DPE",
             Self::DownstreamClosed => "DC",
             Self::Idle => "SI",
@@ -149,6 +154,7 @@ impl Failure {
             Self::ClientClosed | Self::Cancelled => Flag::DownstreamClosed,
             Self::HeadTimeout | Self::IdleTimeout => Flag::Idle,
             Self::NoRoute | Self::NoEndpoint => Flag::NoUpstream,
+            Self::Undiscovered => Flag::NoCluster,
             Self::NotFound => Flag::None,
         }
     }
@@ -173,6 +179,7 @@ impl Failure {
             Self::IdleTimeout => "idle_timeout",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_healthy_upstream",
+            Self::Undiscovered => "destination_undiscovered",
             Self::UpstreamTls(TlsError::Peer(_)) => "upstream_wrong_identity",
             Self::UpstreamTls(_) => "upstream_tls_failed",
             Self::ClientTls(TlsError::Peer(_)) => "client_wrong_identity",
@@ -229,6 +236,7 @@ impl Failure {
             Self::Connect(_)
             | Self::ConnectTimeout
             | Self::NoEndpoint
+            | Self::Undiscovered
             | Self::UpstreamTls(_)
             | Self::NoCertificate
             | Self::UpstreamClosed
@@ -264,6 +272,9 @@ impl fmt::Display for Failure {
                 f.write_str("the mesh's outbound policy does not allow this destination")
             }
             Self::NoEndpoint => f.write_str("no pod behind the service is ready"),
+            Self::Undiscovered => f.write_str(
+                "the control plane has not said who is at this address, which may want mutual TLS",
+            ),
             Self::UpstreamTls(error) => {
                 write!(f, "no mutual TLS with the upstream: {}", chain(error))
             }

@@ -15,16 +15,19 @@ use super::{
     telemetry::Service,
 };
 use crate::{
+    discovery::Demand,
     mesh::{Mesh, OutboundPolicy, ServicePort},
     peer::Names,
 };
 
-/// Where a call goes; `host` are the bytes of the request's `Host` field, none for what is not HTTP.
+/// Where a call goes; `host` are the bytes of the request's `Host` field, none for what is not HTTP. With `demand`, an address that the
+/// mesh does not know is nobody's only if it is settled.
 pub(crate) fn route(
     mesh: &Mesh,
     names: &Names,
     OriginalDestination(destination): OriginalDestination,
     host: Option<&[u8]>,
+    demand: Option<&Demand>,
 ) -> Decision {
     if let Some((port, endpoint)) = mesh.endpoint_at(destination) {
         let service = Service::Known(port.service.names(names).clone());
@@ -37,6 +40,9 @@ pub(crate) fn route(
     if let Some(workload) = mesh.workload_at(destination.ip()) {
         let service = Service::Passthrough;
         return Decision::Forward(Target::pod(mesh, workload, destination, service));
+    }
+    if demand.is_some_and(|demand| !demand.is_settled(destination.ip())) {
+        return Decision::Refuse(Service::Passthrough, Failure::Undiscovered);
     }
     match mesh.settings().outbound_policy {
         OutboundPolicy::AllowAny => Decision::Forward(Target::unknown(

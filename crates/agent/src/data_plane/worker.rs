@@ -34,6 +34,7 @@ use super::{
     pool::{self, Pool},
     server_first::ServerFirst,
     telemetry::{self, Shared, Telemetry},
+    uses::Uses,
 };
 
 use crate::{
@@ -91,6 +92,7 @@ pub(crate) struct Worker {
     /// The lines by which other sidecars know this workload.
     pub(crate) own_fields: Vec<u8>,
     connections: Rc<Connections>,
+    uses: Rc<Uses>,
     log: Rc<AccessLog>,
     guarded: Arc<[u16]>,
     phase: Cell<Phase>,
@@ -199,6 +201,7 @@ async fn sweep(worker: Rc<Worker>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last = Instant::now();
     let mut mesh = worker.config.mesh.current();
+    let mut reported = last;
     loop {
         ticks.tick().await;
         worker.connections.advance();
@@ -215,6 +218,9 @@ async fn sweep(worker: Rc<Worker>) {
             worker.buffers.trim();
             worker.telemetry.note_idle(worker.pool.n_idle());
             worker.telemetry.sweep(now);
+            if let Some(demand) = &worker.config.demand {
+                reported = worker.uses.report(demand, reported, now);
+            }
         }
     }
 }
@@ -241,6 +247,8 @@ async fn serve(
             return;
         }
     };
+    let is_kept = role == Role::Outbound && worker.config.demand.is_some();
+    let _using = is_kept.then(|| worker.uses.begin(destination.0.ip()));
     let connection = Connection::new(worker, slot, role, destination, peer);
     let stream = Stream::new(stream);
     match role {
@@ -288,6 +296,7 @@ impl Worker {
             peers: RefCell::new(PeerCache::new(Arc::clone(&config.names))),
             own_fields: own_fields(&config.workload),
             connections,
+            uses: Uses::new(),
             config: Arc::clone(config),
             log: AccessLog::new(log),
             guarded,

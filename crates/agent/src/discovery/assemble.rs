@@ -58,7 +58,7 @@ pub fn assemble(
 
 /// Services of which no two have the same name, or the same address and port.
 fn distinct(mut services: Vec<Listed>) -> Vec<Service> {
-    services.sort_by(|a, b| b.rank.cmp(&a.rank));
+    services.sort_by_key(|listed| std::cmp::Reverse(listed.rank));
     let mut keys = HashSet::new();
     let mut taken: HashSet<(IpAddr, PortNumber)> = HashSet::new();
     let mut distinct = Vec::new();

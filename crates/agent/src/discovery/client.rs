@@ -7,24 +7,19 @@
 //! A subscription changes in requests of its own, without a nonce: istiod takes no change from a request that acknowledges
 //! (`pilot/pkg/xds/delta.go`).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod feed;
+mod kind;
+
+use std::collections::BTreeSet;
 
 use wire::{
     core::Node,
     discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource},
-    rpc,
 };
 
-/// What discovery is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// `minimesh.discovery.v1.MeshSettings`.
-    Settings,
-    /// `minimesh.discovery.v1.PeerAuthentication`.
-    PeerAuthentication,
-    /// `istio.workload.Address`: services and workloads.
-    Address,
-}
+pub use kind::Kind;
+
+use feed::{Feed, Owed};
 
 /// A client of discovery and what it holds.
 #[derive(Clone, Debug)]
@@ -62,11 +57,14 @@ pub struct Taken {
     pub is_changed: bool,
     /// Names that there is nothing of, whether there was before or not.
     pub removed: Vec<String>,
-    /// Names of resources that were refused.
-    pub refused: Vec<String>,
+    /// Resources that were refused, with their other names.
+    pub refused: Vec<(String, Vec<String>)>,
     /// Why, in the words of the negative acknowledgement.
     pub reason: Option<String>,
 }
+
+/// Says why a resource is refused: its kind, its name, its body.
+pub type Check<'a> = dyn FnMut(Kind, &str, &[u8]) -> Result<(), String> + 'a;
 
 /// A response of a type that nobody asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,31 +74,6 @@ pub struct Unasked {
     pub type_url: String,
 }
 
-/// The resources of one type, and how far the stream of the moment has come with them.
-#[derive(Clone, Debug)]
-struct Feed {
-    kind: Kind,
-    /// What is wanted; nothing stands for everything that there is.
-    names: Option<BTreeSet<String>>,
-    resources: BTreeMap<Box<str>, Held>,
-    is_open: bool,
-    is_answered: bool,
-    subscribe: BTreeSet<String>,
-    unsubscribe: BTreeSet<String>,
-    owed: VecDeque<Owed>,
-}
-
-/// An acknowledgement that is to be sent.
-#[derive(Clone, Debug)]
-struct Owed {
-    nonce: String,
-    refusal: Option<String>,
-}
-
-/// Stands for everything that there is.
-const WILDCARD: &str = "*";
-/// `google.rpc.Code.INVALID_ARGUMENT`.
-const INVALID_ARGUMENT: i32 = 3;
 /// More than the longest name that Istio makes, of a cluster, a namespace and a host name of 253 bytes each.
 const LONGEST_NAME: usize = 1024;
 /// Far more than a hash.
@@ -109,41 +82,10 @@ const LONGEST_VERSION: usize = 128;
 const MOST_RESOURCES: usize = 30_000;
 /// All resources together; five times what so many take.
 const MOST_BYTES: usize = 48 << 20;
-/// Names in one request, at most 256 KB.
-const NAMES_PER_REQUEST: usize = 1000;
 /// Refused resources that one acknowledgement tells of.
 const SHOWN: usize = 3;
 /// Longest part of a text of the control plane's that is shown.
 const LONGEST_SHOWN: usize = 200;
-
-// === impl Kind ===
-
-impl Kind {
-    /// In the order in which they are asked for: what the others depend on first.
-    pub const ALL: [Self; 3] = [Self::Settings, Self::PeerAuthentication, Self::Address];
-
-    /// The type of the resources, as requests name it.
-    #[must_use]
-    pub fn type_url(self) -> String {
-        match self {
-            Self::Settings => <wire::minimesh::MeshSettings as prost::Name>::type_url(),
-            Self::PeerAuthentication => {
-                <wire::minimesh::PeerAuthentication as prost::Name>::type_url()
-            }
-            Self::Address => <wire::workload::Address as prost::Name>::type_url(),
-        }
-    }
-
-    /// The last part of the type, for people.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Settings => "MeshSettings",
-            Self::PeerAuthentication => "PeerAuthentication",
-            Self::Address => "Address",
-        }
-    }
-}
 
 // === impl Client ===
 
@@ -227,7 +169,7 @@ impl Client {
     pub fn take(
         &mut self,
         response: DeltaDiscoveryResponse,
-        check: &mut dyn FnMut(Kind, &str, &[u8]) -> Result<(), String>,
+        check: &mut Check<'_>,
     ) -> Result<Taken, Unasked> {
         let kind = Kind::ALL
             .into_iter()
@@ -256,7 +198,8 @@ impl Client {
                     if reasons.len() < SHOWN {
                         reasons.push(format!("{}: {reason}", shown(&resource.name)));
                     }
-                    taken.refused.push(resource.name.clone());
+                    let names = (resource.name.clone(), resource.aliases.clone());
+                    taken.refused.push(names);
                 }
             }
         }
@@ -315,7 +258,7 @@ impl Client {
         &mut self,
         kind: Kind,
         resource: &Resource,
-        check: &mut dyn FnMut(Kind, &str, &[u8]) -> Result<(), String>,
+        check: &mut Check<'_>,
     ) -> Result<bool, String> {
         let Some(any) = &resource.resource else {
             return Err("there is nothing in it".to_owned());
@@ -419,111 +362,6 @@ impl Held {
     }
 }
 
-// === impl Feed ===
-
-impl Feed {
-    fn new(kind: Kind, names: Option<BTreeSet<String>>) -> Self {
-        Self {
-            kind,
-            names,
-            resources: BTreeMap::new(),
-            is_open: false,
-            is_answered: false,
-            subscribe: BTreeSet::new(),
-            unsubscribe: BTreeSet::new(),
-            owed: VecDeque::new(),
-        }
-    }
-
-    fn restart(&mut self) {
-        self.is_open = false;
-        self.is_answered = false;
-        self.subscribe.clear();
-        self.unsubscribe.clear();
-        self.owed.clear();
-    }
-
-    fn subscribe(&mut self, name: &str) {
-        let Some(names) = &mut self.names else {
-            return;
-        };
-        if names.insert(name.to_owned()) && self.is_open {
-            self.subscribe.insert(name.to_owned());
-        }
-    }
-
-    fn unsubscribe(&mut self, name: &str) {
-        let Some(names) = &mut self.names else {
-            return;
-        };
-        if names.remove(name) && self.is_open && !self.subscribe.remove(name) {
-            self.unsubscribe.insert(name.to_owned());
-        }
-    }
-
-    fn next_request(&mut self) -> Option<DeltaDiscoveryRequest> {
-        if !self.is_open {
-            self.is_open = true;
-            return Some(self.first_request());
-        }
-        let mut request = self.request();
-        if let Some(owed) = self.owed.pop_front() {
-            request.response_nonce = owed.nonce;
-            request.error_detail = owed.refusal.map(|message| rpc::Status {
-                code: INVALID_ARGUMENT,
-                message,
-                ..Default::default()
-            });
-            return Some(request);
-        }
-        if !self.unsubscribe.is_empty() {
-            request.resource_names_unsubscribe = take_some(&mut self.unsubscribe);
-            // istiod answers a request that subscribes to nothing as if everything had been removed; a name that is wanted
-            // anyway keeps it from that.
-            let names = self.names.iter().flatten();
-            let mut wanted = names.filter(|name| !self.subscribe.contains(*name));
-            request
-                .resource_names_subscribe
-                .extend(wanted.next().cloned());
-            return Some(request);
-        }
-        if !self.subscribe.is_empty() {
-            request.resource_names_subscribe = take_some(&mut self.subscribe);
-            return Some(request);
-        }
-        None
-    }
-
-    /// The request that opens the type on a stream. More names than fit follow in others.
-    fn first_request(&mut self) -> DeltaDiscoveryRequest {
-        let mut request = self.request();
-        match &self.names {
-            None => request.resource_names_subscribe = vec![WILDCARD.to_owned()],
-            Some(names) if names.is_empty() => {
-                // A first request without names would mean everything; so it means nothing, as ztunnel does it.
-                request.resource_names_subscribe = vec![WILDCARD.to_owned()];
-                request.resource_names_unsubscribe = vec![WILDCARD.to_owned()];
-            }
-            Some(names) => {
-                self.subscribe.clone_from(names);
-                request.resource_names_subscribe = take_some(&mut self.subscribe);
-            }
-        }
-        let versions = self.resources.iter();
-        request.initial_resource_versions = versions
-            .map(|(name, held)| (name.to_string(), held.version.to_string()))
-            .collect();
-        request
-    }
-
-    fn request(&self) -> DeltaDiscoveryRequest {
-        DeltaDiscoveryRequest {
-            type_url: self.kind.type_url(),
-            ..Default::default()
-        }
-    }
-}
-
 /// A resource that came, in parts.
 struct Arrived<'a> {
     name: &'a str,
@@ -535,16 +373,6 @@ impl Arrived<'_> {
     fn size(&self) -> usize {
         self.name.len() + self.version.len() + self.body.len()
     }
-}
-
-fn take_some(names: &mut BTreeSet<String>) -> Vec<String> {
-    let mut some = Vec::new();
-    while some.len() < NAMES_PER_REQUEST
-        && let Some(name) = names.pop_first()
-    {
-        some.push(name);
-    }
-    some
 }
 
 fn shown(text: &str) -> String {

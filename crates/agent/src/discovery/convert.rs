@@ -12,7 +12,11 @@ use std::{
 };
 
 use prost::Message;
-use wire::{minimesh as wire_mesh, workload as wds};
+use wire::{
+    minimesh as wire_mesh,
+    peer_authentication::{Mode, Modes, Policy, PolicyError},
+    workload as wds,
+};
 
 use crate::{
     config::Encoding,
@@ -20,8 +24,8 @@ use crate::{
         Mesh, Model, MtlsMode, OutboundPolicy, Own,
         model::{
             EndpointPort, InboundTls, NetworkAddress, NetworkMode, OutboundTrafficPolicy, Port,
-            PortList, PortNumber, Service, Settings, TunnelProtocol, Workload, WorkloadStatus,
-            WorkloadType,
+            PortList, PortNumber, Service, Settings, TunnelProtocol, Workload, WorkloadMode,
+            WorkloadStatus, WorkloadType,
         },
         problem::{Fault, Place, Problem},
     },
@@ -57,6 +61,9 @@ pub enum Refusal {
         /// The name that would be right.
         expected: String,
     },
+    /// It is no policy.
+    #[error("{0}")]
+    Policy(PolicyError),
     /// It is neither a service nor a workload.
     #[error("it is neither a service nor a workload")]
     Empty,
@@ -166,18 +173,40 @@ pub fn settings(body: &[u8]) -> Result<Settings, Refusal> {
     })
 }
 
-/// A mode of mutual TLS; nothing where a wider scope decides.
+/// Decodes a PeerAuthentication.
 ///
 /// # Errors
-/// When there is no such mode.
-pub fn mode(number: i32, field: &str) -> Result<Option<MtlsMode>, Refusal> {
-    let mode = wire_mesh::MtlsMode::try_from(number).map_err(|_| unknown(field, number))?;
-    Ok(match mode {
-        wire_mesh::MtlsMode::Unset => None,
-        wire_mesh::MtlsMode::Disable => Some(MtlsMode::Disable),
-        wire_mesh::MtlsMode::Permissive => Some(MtlsMode::Permissive),
-        wire_mesh::MtlsMode::Strict => Some(MtlsMode::Strict),
-    })
+/// When it is none, says what this version does not know, or is called otherwise than `name`.
+pub fn policy(name: &str, body: &[u8]) -> Result<Policy, Refusal> {
+    let message = wire_mesh::PeerAuthentication::decode(body).map_err(Refusal::Garbled)?;
+    let policy = Policy::try_from(&message).map_err(Refusal::Policy)?;
+    let expected = policy.resource_name();
+    if expected == name {
+        Ok(policy)
+    } else {
+        Err(Refusal::Name { expected })
+    }
+}
+
+/// What `policies`, all of which select the own pod, mean for its ports.
+#[must_use]
+pub fn own_modes(policies: &[Policy]) -> WorkloadMode {
+    let modes = Modes::resolve(policies);
+    let ports = modes.ports.iter();
+    WorkloadMode {
+        mode: Some(mode(modes.mode)),
+        ports: ports
+            .map(|(port, of_port)| (PortNumber::from(*port), mode(*of_port)))
+            .collect(),
+    }
+}
+
+fn mode(mode: Mode) -> MtlsMode {
+    match mode {
+        Mode::Disable => MtlsMode::Disable,
+        Mode::Permissive => MtlsMode::Permissive,
+        Mode::Strict => MtlsMode::Strict,
+    }
 }
 
 fn check(model: &Model, own: &Own) -> Result<(), Refusal> {

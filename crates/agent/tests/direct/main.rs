@@ -15,6 +15,7 @@ mod framing;
 mod lifecycle;
 mod messages;
 mod mutual_tls;
+mod on_demand;
 mod opaque;
 mod pooling;
 mod services;

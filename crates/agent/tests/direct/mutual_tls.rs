@@ -29,8 +29,8 @@ use crate::{
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: api\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
-const API: &str = "spiffe://cluster.local/ns/shop/sa/api";
+pub(crate) const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
+pub(crate) const API: &str = "spiffe://cluster.local/ns/shop/sa/api";
 
 /// Both proxies and the server behind them.
 struct Pair {
@@ -109,7 +109,7 @@ fn workload(name: &str) -> Workload {
     Workload::new(told, &Pairs::new())
 }
 
-fn credentials(root: &Root, id: &str) -> Credentials {
+pub(crate) fn credentials(root: &Root, id: &str) -> Credentials {
     let leaf = root.workload(id);
     let pem = Pem {
         folder: Path::new("/etc/certs"),
@@ -122,12 +122,12 @@ fn credentials(root: &Root, id: &str) -> Credentials {
 }
 
 /// A mesh with this mode of mutual TLS.
-fn demanding(mode: &str) -> Mesh {
+pub(crate) fn demanding(mode: &str) -> Mesh {
     mesh(json!({"peerAuthentication": {"mode": mode}}))
 }
 
 /// Service `api` with one pod, which has a sidecar.
-fn shop(pod: SocketAddr, service_account: &str) -> Value {
+pub(crate) fn shop(pod: SocketAddr, service_account: &str) -> Value {
     json!({
         "services": [
             {"name": "api", "namespace": "shop", "addresses": ["10.96.0.1"], "ports": [{"servicePort": 80}]},

@@ -48,6 +48,18 @@ enum Beginning {
 
 /// Serves a connection whose original destination is known and not the proxy itself.
 pub(crate) async fn serve(connection: &Connection, stream: Stream) {
+    if let Some(demand) = connection.unsettled() {
+        // On the heap, as only the first connection to an address needs its room.
+        if Box::pin(demand.settle(connection.destination().ip()))
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                destination = %connection.destination(),
+                "the control plane does not say who is there, what goes there is refused"
+            );
+        }
+    }
     let beginning = match connection.mtls() {
         MtlsMode::Disable => Ok(Beginning::Bytes(stream, Vec::new())),
         // On the heap, as only some connections need its room.

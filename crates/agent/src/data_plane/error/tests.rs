@@ -62,6 +62,7 @@ fn the_rows_are_true() {
         Failure::IdleTimeout,
         Failure::NoRoute,
         Failure::NoEndpoint,
+        Failure::Undiscovered,
         Failure::UpstreamTls(TlsError::Closed),
         Failure::UpstreamTls(wrong_peer()),
         Failure::ClientTls(TlsError::NotTls),

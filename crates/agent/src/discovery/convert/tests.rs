@@ -233,6 +233,35 @@ fn settings_keep_what_was_said() {
     );
 }
 
+#[test]
+fn the_own_ports_are_taken_as_the_policies_say() {
+    let message = wire_mesh::PeerAuthentication {
+        name: "web".to_owned(),
+        namespace: "shop".to_owned(),
+        scope: wire_mesh::Scope::Workload.into(),
+        mode: wire_mesh::MtlsMode::Strict.into(),
+        port_modes: [(9090, wire_mesh::MtlsMode::Permissive.into())].into(),
+        created: 1,
+    };
+    let body = message.encode_to_vec();
+    let own = own_modes(&[policy("shop/web", &body).unwrap()]);
+    assert_eq!(own.mode, Some(MtlsMode::Strict));
+    let ports = own.ports.into_iter().map(|(port, mode)| (port.get(), mode));
+    assert_eq!(ports.collect::<Vec<_>>(), [(9090, MtlsMode::Permissive)]);
+    assert_eq!(own_modes(&[]).mode, Some(MtlsMode::Permissive));
+    let error = policy("shop/other", &body).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "by its contents its name would be \"shop/web\""
+    );
+    let wrong = wire_mesh::PeerAuthentication { mode: 9, ..message };
+    let error = policy("shop/web", &wrong.encode_to_vec()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "mode: 9 is none of UNSET, DISABLE, PERMISSIVE and STRICT"
+    );
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
