@@ -136,14 +136,14 @@ pub fn run(config: Config, log: log::Handle) -> Result<(), AppError> {
         .map_err(AppError::Runtime)?;
     raise_descriptor_limit();
     let mesh = MeshSource::open(&config)?;
-    let certificates = Certificates::open(&config, mesh.store())?;
+    let (readiness, group) = (Readiness::new(), Group::new());
+    let certificates = Certificates::open(&config, mesh.store(), (&group, &readiness))?;
     let access_log = mesh.access_log(&config);
     let path = match &access_log {
         Some(log) => log.file.as_path(),
         None => Path::new(log_file::STDOUT),
     };
     let log_file = runtime.block_on(LogFile::open(path))?;
-    let readiness = Readiness::new();
     let starting = readiness.register("listeners");
     let listeners = Listeners::bind(&config)?;
     let status_port = port_of(&listeners.status);
@@ -156,10 +156,7 @@ pub fn run(config: Config, log: log::Handle) -> Result<(), AppError> {
         let lifecycle = Lifecycle::new(readiness.clone(), ending::limit(config.drain));
         let ending = Ending::new(lifecycle.clone(), readiness.clone());
         let drain = config.drain;
-        let mut running = Running {
-            group: Group::new(),
-            data_plane,
-        };
+        let mut running = Running { group, data_plane };
         running.write_access_log(log_file)?;
         running.serve(config, sources, listeners, readiness, (ending.clone(), log));
         drop(starting);
@@ -222,9 +219,7 @@ impl Running {
             Voice::new("local-mesh", files.clone(), &readiness),
             (access_log.clone(), config.access_log.clone()),
         );
-        registry
-            .families()
-            .register_collector(Box::new(sources.certificates.store()));
+        sources.certificates.register(registry.families());
         let voice = Voice::new("certificates", files, &readiness);
         sources.certificates.follow(&self.group, voice);
         let reserved = self.reserved_ports(&listeners);
