@@ -274,6 +274,8 @@ impl Base {
             certificate: parts.certificate.clone(),
             issuing: parts.issuing,
             lifetimes: settings.lifetimes,
+            policies: parts.policies,
+            pauses: settings.pauses,
         };
         let (certificate, certificate_files) = match &settings.certificates {
             Certificates::Authority => (Certificate::Authority(parts.certificate), None),

@@ -201,6 +201,26 @@ pub struct ClusterArgs {
     )]
     pub custom_host: Vec<String>,
 
+    /// How long the cluster must be quiet before sidecars are told of what changed.
+    #[arg(
+        long,
+        env = "PILOT_DEBOUNCE_AFTER",
+        value_name = "DURATION",
+        default_value = "100ms",
+        value_parser = runtime::duration::parse
+    )]
+    pub debounce_after: Duration,
+
+    /// How long sidecars wait at most to be told of a change, in a cluster that is never quiet.
+    #[arg(
+        long,
+        env = "PILOT_DEBOUNCE_MAX",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = runtime::duration::parse
+    )]
+    pub debounce_max: Duration,
+
     /// How long a workload's certificate lives if its sidecar does not ask for another time.
     #[arg(
         long,

@@ -32,7 +32,7 @@ use kube::Client;
 use runtime::readiness::Readiness;
 use template::Platform;
 
-use crate::config::Certificates;
+use crate::{config::Certificates, discovery::debounce::Pauses};
 use events::Events;
 use owner::Owner;
 
@@ -65,6 +65,8 @@ pub struct Settings {
     pub certificates: Certificates,
     /// How long workloads' certificates live.
     pub lifetimes: Lifetimes,
+    /// How long changes are gathered before sidecars are told.
+    pub pauses: Pauses,
     /// Whether the nodes' versions matter.
     pub follow_nodes: bool,
     /// The kind of cluster.

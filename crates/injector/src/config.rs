@@ -19,6 +19,7 @@ use template::{InvalidOption, NativeSidecars, Node, Options};
 use crate::{
     args::{Args, ClusterArgs},
     cluster::{Settings, authority},
+    discovery::debounce::Pauses,
     files::Source,
     grpc::Addresses,
     webhook::tls,
@@ -334,6 +335,10 @@ fn settings(
         names: names?,
         certificates: certificates?,
         lifetimes: lifetimes?,
+        pauses: Pauses {
+            after: args.debounce_after,
+            max: args.debounce_max,
+        },
         follow_nodes: by_version && options.nodes.is_none(),
         platform: options.platform,
     })

@@ -17,6 +17,7 @@ pub mod ca;
 pub mod cluster;
 pub mod config;
 pub mod configuration;
+pub mod discovery;
 pub mod files;
 pub mod grpc;
 pub mod metrics;

@@ -4,6 +4,8 @@
 mod api;
 #[path = "cluster/certificates.rs"]
 mod certificates;
+#[path = "cluster/discovery.rs"]
+mod discovery;
 #[path = "cluster/events.rs"]
 mod events;
 #[path = "cluster/failures.rs"]

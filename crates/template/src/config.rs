@@ -204,6 +204,18 @@ impl Config {
         &self.compiled.mesh.fields
     }
 
+    /// What templates see as `.Values` at a path of keys, if it is there and no null.
+    #[must_use]
+    pub fn value(&self, path: &[&str]) -> Option<&Value> {
+        self.compiled.value(path)
+    }
+
+    /// Whether `other` is of the very same reading of the texts.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.compiled, &other.compiled)
+    }
+
     /// The names of the templates, in order.
     pub fn templates(&self) -> impl Iterator<Item = &str> {
         self.compiled.templates.keys().map(String::as_str)

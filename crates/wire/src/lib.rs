@@ -30,6 +30,10 @@ pub use generated::{
     minimesh::discovery::v1 as minimesh,
 };
 
+/// `system_version_info` of a response that another one of the same answer follows: answers of more than a message's worth come in parts, and
+/// only the last makes what a client has complete. Clients that do not know it lose nothing but the time between the parts.
+pub const PARTIAL: &str = "partial";
+
 /// The SPIFFE Workload API, which has no package.
 pub mod spiffe {
     pub use super::generated::{

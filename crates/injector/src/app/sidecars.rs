@@ -12,8 +12,10 @@ use prometheus_client::registry::Registry;
 use crate::{
     ca,
     cluster::{Context, ServingCertificate},
+    discovery::{self, debounce::Pauses},
     files::Live,
     grpc::{self, Addresses, Authenticator, Server, ServerError, Services, TokenReviews},
+    policy,
     webhook::tls::Certificate,
 };
 
@@ -30,6 +32,10 @@ pub(super) struct Sidecars {
     pub(super) issuing: ca::Issuing,
     /// How long workloads' certificates live.
     pub(super) lifetimes: Lifetimes,
+    /// The policies in force.
+    pub(super) policies: policy::Published,
+    /// How long changes are gathered before sidecars are told.
+    pub(super) pauses: Pauses,
 }
 
 // === impl Sidecars ===
@@ -44,6 +50,13 @@ impl Sidecars {
         delay: Duration,
     ) -> Result<Server, ServerError> {
         let ready = self.context.readiness.register("gRPC server");
+        let discovery = discovery::services(
+            &self.context,
+            configuration.clone(),
+            self.policies,
+            self.pauses,
+            registry,
+        );
         let review = Arc::new(TokenReviews::new(self.context.client));
         let authenticator = Authenticator::new(review, grpc::Metrics::register(registry));
         let certificates = ca::Service::new(
@@ -53,7 +66,9 @@ impl Sidecars {
             Arc::new(OffsetDateTime::now_utc),
             ca::Metrics::register(registry),
         );
-        let services = Services::default().over_tls(ca::service(certificates));
+        let services = Services::default()
+            .over_tls(ca::service(certificates))
+            .and(discovery);
         let certificate = Certificate::Authority(self.certificate);
         Server::build(
             addresses,

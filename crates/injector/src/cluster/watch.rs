@@ -54,6 +54,8 @@ pub struct Selection {
     pub name: Option<String>,
     /// A label selector, `app=web,tier`; empty for any.
     pub labels: String,
+    /// A field selector beside the name, `status.phase!=Failed`; empty for any.
+    pub fields: String,
 }
 
 // === impl Selection ===
@@ -77,7 +79,19 @@ impl Selection {
     /// The objects that a label selector selects.
     #[must_use]
     pub fn labelled(labels: String) -> Self {
-        Self { name: None, labels }
+        Self {
+            labels,
+            ..Self::default()
+        }
+    }
+
+    /// The objects that a field selector selects.
+    #[must_use]
+    pub fn with_fields(fields: &str) -> Self {
+        Self {
+            fields: fields.to_owned(),
+            ..Self::default()
+        }
     }
 
     fn config(&self) -> Config {
@@ -85,10 +99,14 @@ impl Selection {
         if !self.labels.is_empty() {
             config = config.labels(&self.labels);
         }
-        match &self.name {
-            Some(name) => config.fields(&format!("metadata.name={name}")),
-            None => config,
+        let name = self.name.as_ref();
+        let name = name.map(|name| format!("metadata.name={name}"));
+        let fields = Some(self.fields.clone()).filter(|fields| !fields.is_empty());
+        let fields: Vec<String> = name.into_iter().chain(fields).collect();
+        if fields.is_empty() {
+            return config;
         }
+        config.fields(&fields.join(","))
     }
 }
 
