@@ -22,6 +22,7 @@ pub mod namespace;
 pub mod node;
 pub mod other_webhook;
 pub mod pod;
+pub mod policy;
 pub mod report;
 mod scenario;
 pub mod wait;

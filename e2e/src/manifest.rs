@@ -60,9 +60,15 @@ impl Manifest {
 
     /// The same with the fields of `change` laid over every pod: objects by field, everything else as a whole.
     #[must_use]
-    pub fn with(mut self, change: &Value) -> Self {
+    pub fn with(self, change: &Value) -> Self {
+        self.changed("Pod", change)
+    }
+
+    /// The same with the fields of `change` laid over every object of `kind`, alike.
+    #[must_use]
+    pub fn changed(mut self, kind: &str, change: &Value) -> Self {
         for object in &mut self.objects {
-            if object["kind"] == "Pod" {
+            if object["kind"] == kind {
                 merge(object, change);
             }
         }

@@ -2,6 +2,9 @@
 //!
 //! These tests change what all pods share, so they run one after the other, and each puts back what it changed.
 
+#[path = "control_plane/outage.rs"]
+mod outage;
+
 use std::time::Duration;
 
 use anyhow::{Context, ensure};

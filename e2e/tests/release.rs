@@ -12,7 +12,9 @@ use contract::{
 use e2e::{
     Injection, Manifest, Progress,
     helm::{self, RELEASE},
-    kubectl, scenario, wait_for,
+    kubectl,
+    policy::of_namespace,
+    scenario, wait_for,
 };
 
 /// What the garbage collector may take after the owner has gone.
@@ -50,7 +52,10 @@ fn an_upgrade_changes_values_and_an_uninstallation_leaves_nothing() {
             );
         }
 
-        // A pod that is there outlives the mesh's control plane.
+        // What users have written outlives the control plane that read it.
+        namespace.apply(&of_namespace("PERMISSIVE"))?;
+
+        // So does a pod that is there.
         namespace.apply(&nginx)?;
         namespace.pod("nginx").wait_ready()?;
         helm::run(&[
@@ -65,6 +70,11 @@ fn an_upgrade_changes_values_and_an_uninstallation_leaves_nothing() {
             let left = left_behind()?;
             Ok(Progress::when(left.is_empty(), || left.join("\n")))
         })?;
+        let policy = namespace.get("peerauthentication", "default")?;
+        ensure!(
+            policy["spec"]["mtls"]["mode"] == "PERMISSIVE",
+            "a user's policy is not as it was: {policy}"
+        );
         let pod = namespace.pod("nginx").object()?;
         ensure!(
             pod["status"]["phase"] == "Running",
@@ -121,7 +131,9 @@ fn is_ours(line: &str) -> bool {
     let is_released = columns.next() == Some(RELEASE);
     let begins = |names: &[&str]| names.iter().any(|own| name.starts_with(own));
     let in_system = namespace == NAMESPACE || namespace == "<none>";
-    kind != "Namespace" && (is_released || begins(&OURS) || in_system && begins(&OURS_IN_SYSTEM))
+    // Definitions stay on purpose, and with them what users have written.
+    let stays = ["Namespace", "CustomResourceDefinition"].contains(&kind);
+    !stays && (is_released || begins(&OURS) || in_system && begins(&OURS_IN_SYSTEM))
 }
 
 #[test]
@@ -132,6 +144,10 @@ fn objects_of_ours_are_told_from_others() {
         ("ClusterRole <none> injector-istio-system <none>", true),
         ("ConfigMap istio-system istio <none>", true),
         ("Namespace <none> istio-system <none>", false),
+        (
+            "CustomResourceDefinition <none> peerauthentications.security.istio.io minimesh",
+            false,
+        ),
         ("Pod shop injector-of-fuel <none>", false),
         ("ConfigMap istio-system kube-root-ca.crt <none>", false),
         ("ServiceAccount istio-system default <none>", false),

@@ -1,13 +1,14 @@
 //! Who gets in, what can be read on the way, and what is counted and logged of it.
 
 use anyhow::ensure;
-use e2e::{Pod, scenario, wire};
+use e2e::{
+    Pod,
+    policy::{of_namespace, policy},
+    scenario, wire,
+};
 use serde_json::{Value, json};
 
-use super::{
-    policy::{of_namespace, policy},
-    shop::{Shop, is_served, principal, wait_served},
-};
+use super::shop::{Shop, is_served, principal, wait_served};
 
 const REQUESTS: &str = "istio_requests_total";
 
