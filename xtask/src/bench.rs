@@ -4,6 +4,7 @@
 //! Timings of a shared machine compare only side by side, so what is compared alternates in one run and the machine's load is
 //! printed with it; never part of a gate.
 
+mod ca;
 mod init;
 mod inject;
 mod path;
@@ -30,6 +31,8 @@ enum What {
     Init(init::Args),
     /// Reviews by the injector's webhook, over TLS connections that are kept.
     Inject(inject::Args),
+    /// Certificates by the injector's authority, over gRPC and TLS.
+    Ca,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -37,6 +40,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         What::Path(args) => path::run(args),
         What::Init(args) => init::run(args),
         What::Inject(args) => inject::run(args),
+        What::Ca => ca::run(),
     }
 }
 

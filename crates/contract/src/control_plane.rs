@@ -35,6 +35,31 @@ pub const CA_SECRET_TYPE: &str = "istio.io/ca-root";
 pub const CA_CERT_KEY: &str = "ca-cert.pem";
 /// Key of the authority's private key in that Secret, PEM.
 pub const CA_PRIVATE_KEY: &str = "ca-key.pem";
+/// Key of the certificates between the authority and its root in that Secret and in [`GIVEN_CA_SECRET`], PEM; empty if there are none.
+pub const CA_CHAIN_KEY: &str = "cert-chain.pem";
+/// Key of the roots of an authority that the user has given, in [`CA_SECRET`], PEM.
+pub const CA_ROOTS_KEY: &str = "ca-roots.pem";
+/// Key of the certificate of an authority that is to follow, in [`CA_SECRET`], PEM.
+pub const NEXT_CERT_KEY: &str = "next-cert.pem";
+/// Key of its private key, PEM.
+pub const NEXT_PRIVATE_KEY: &str = "next-key.pem";
+/// Key of the roots that are about to leave the trust bundle, in [`CA_SECRET`], PEM.
+pub const RETIRING_KEY: &str = "retiring-cert.pem";
+/// Annotation of [`CA_SECRET`], written by whoever wants a new root, with any value; removed by the injector when it begins.
+pub const ROTATE_ROOT: &str = "minimesh.io/rotate-root";
+/// Annotation of [`CA_SECRET`]: since when the roots of the next authority are in the bundle (RFC 3339).
+pub const ROOT_ANNOUNCED: &str = "minimesh.io/root-announced";
+/// Annotation of [`CA_SECRET`]: since when the authority signs in place of another one (RFC 3339).
+pub const ROOT_SWITCHED: &str = "minimesh.io/root-switched";
+
+/// Secret with an authority of the user's own, in the namespace of the control plane: keys [`CA_CERT_KEY`], [`CA_PRIVATE_KEY`],
+/// [`ROOT_CERT_KEY`] and [`CA_CHAIN_KEY`], or as cert-manager writes it [`TLS_CERT_KEY`], [`TLS_PRIVATE_KEY`] and [`GIVEN_ROOT_KEY`].
+pub const GIVEN_CA_SECRET: &str = "cacerts";
+/// Key of the root in a Secret that cert-manager writes, PEM.
+pub const GIVEN_ROOT_KEY: &str = "ca.crt";
+/// Key of the revoked certificates, PEM: in [`GIVEN_CA_SECRET`], and in the ConfigMap of every namespace that carries them.
+pub const CRL_KEY: &str = "ca-crl.pem";
+
 /// Key of the webhook's chain in that Secret, PEM; Kubernetes' name.
 pub const TLS_CERT_KEY: &str = "tls.crt";
 /// Key of the webhook's private key in that Secret, PEM; Kubernetes' name.

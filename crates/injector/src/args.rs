@@ -241,6 +241,16 @@ pub struct ClusterArgs {
     )]
     pub max_workload_cert_ttl: Duration,
 
+    /// How long a new root is in the trust bundle before anything is signed by it: longer than a ConfigMap takes to reach the files of every pod.
+    #[arg(
+        long,
+        env = "ROOT_ROTATION_DELAY",
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = runtime::duration::parse
+    )]
+    pub root_rotation_delay: Duration,
+
     /// Where a pod is told that it is in a cluster; not for people to set.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
     pub kubernetes_service_host: Option<String>,

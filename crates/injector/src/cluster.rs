@@ -67,6 +67,8 @@ pub struct Settings {
     pub lifetimes: Lifetimes,
     /// How long changes are gathered before sidecars are told.
     pub pauses: Pauses,
+    /// How long the parts of a change of the root take.
+    pub rotation: authority::Periods,
     /// Whether the nodes' versions matter.
     pub follow_nodes: bool,
     /// The kind of cluster.

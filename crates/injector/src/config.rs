@@ -334,6 +334,14 @@ fn settings(
         validation_configuration: given(Some(validation)),
         names: names?,
         certificates: certificates?,
+        rotation: authority::Periods {
+            announcement: args
+                .root_rotation_delay
+                .try_into()
+                .unwrap_or(time::Duration::MAX),
+            // As long as the longest certificate, and what clocks may differ by.
+            retirement: lifetimes?.max + time::Duration::HOUR,
+        },
         lifetimes: lifetimes?,
         pauses: Pauses {
             after: args.debounce_after,

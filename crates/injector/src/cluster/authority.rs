@@ -5,31 +5,37 @@
 //! outlives whatever happens to the Secret, and the Secret is put right from it.
 //!
 //! ```text
-//! Secret ─ watch ─► Stored ─┐
-//!          memory ─► State ─┼─► decide ─► Plan ─► State ─┬─► certificate, bundle
-//!           clock ──────────┘                            └─► write, if the Secret holds anything else
+//! Secret ─ watch ─► Stored ─┐                               cacerts ─ watch ─► Given
+//!          memory ─► State ─┼─► decide ─► Plan ─► State ─► rotation::advance ─► State ─┬─► certificate, issuer, bundle
+//!           clock ──────────┘                                                          └─► write, if the Secret holds anything else
 //! ```
 
 mod decide;
+mod expiry;
 mod finding;
+mod given;
 mod keeper;
 mod metrics;
 mod names;
+mod published;
+mod rotation;
 mod secret;
 mod voice;
 
 use std::sync::Arc;
 
-use identity::DnsName;
+use identity::{DnsName, SpiffeId};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::{Bundle, Context, ServingCertificate};
 use crate::ca::Issuing;
-use keeper::{Keeper, Published};
+use keeper::Keeper;
+use published::Published;
 
 pub use metrics::Metrics;
 pub use names::{NameError, serving_names};
+pub use rotation::Periods;
 
 /// What the authority is for.
 #[derive(Clone)]
@@ -38,6 +44,8 @@ pub struct Settings {
     pub names: Vec<DnsName<'static>>,
     /// The mesh's trust domain, `cluster.local`: the name of a root that is made.
     pub trust_domain: String,
+    /// How long the parts of a rotation take.
+    pub periods: Periods,
     /// The clock on the wall, [`OffsetDateTime::now_utc`].
     pub clock: Clock,
 }
@@ -55,6 +63,16 @@ pub struct Running<F> {
     pub issuing: Issuing,
     /// Keeps both and the Secret in step, for ever. Dropping it loses nothing.
     pub task: F,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Whom a trial certificate is for: nobody, in the mesh's trust domain.
+    fn trial_id(&self) -> Option<SpiffeId> {
+        let id = format!("spiffe://{}/ns/none/sa/none", self.trust_domain);
+        id.parse().ok()
+    }
 }
 
 /// Begins to keep the Secret of the control plane's namespace in step; the program is not ready before there is a certificate to serve.

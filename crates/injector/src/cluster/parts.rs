@@ -83,6 +83,7 @@ impl Parts {
             authority::Settings {
                 names: settings.names.clone(),
                 trust_domain: TRUST_DOMAIN.to_owned(),
+                periods: settings.rotation,
                 clock: std::sync::Arc::new(OffsetDateTime::now_utc),
             },
             authority::Metrics::register(registry),

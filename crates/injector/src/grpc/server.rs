@@ -132,6 +132,7 @@ impl Server {
             .name("grpc".to_owned())
             .spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
+                    .thread_name("grpc-blocking")
                     .enable_all()
                     .build();
                 let result = match runtime {

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use super::{
     finding::Finding,
+    rotation::{Origin, Rotation},
     secret::{Held, State, Stored},
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Known<'a> {
     pub(super) stored: &'a Stored,
     /// What this replica serves.
     pub(super) memory: Option<&'a State>,
+    /// The authority that the user has given.
+    pub(super) given: Option<&'a Authority>,
     /// The names that the webhook is called by.
     pub(super) names: &'a [DnsName<'static>],
     /// The clock on the wall.
@@ -52,8 +55,26 @@ pub(super) struct Plan<'a> {
     pub(super) roots: Option<&'a TrustBundle>,
     /// What the webhook serves.
     pub(super) pair: PairSource<'a>,
+    /// How far a rotation has come.
+    pub(super) rotation: &'a Rotation,
     /// What there is to say about it.
     pub(super) findings: Vec<Finding>,
+}
+
+/// That of a mesh whose authority has never changed.
+static NO_ROTATION: Rotation = rotation_of(Origin::Own);
+/// That of a mesh whose authority is the user's from the beginning.
+static GIVEN: Rotation = rotation_of(Origin::Given);
+
+const fn rotation_of(origin: Origin) -> Rotation {
+    Rotation {
+        origin,
+        announced: None,
+        switched: None,
+        retiring: None,
+        next: None,
+        is_requested: false,
+    }
 }
 
 /// Where the authority is from.
@@ -101,11 +122,21 @@ enum Fault {
 /// Decides what to do.
 pub(super) fn decide<'a>(known: &Known<'a>) -> Verdict<'a> {
     match (known.stored, known.memory) {
-        (Stored::Absent, None) => Verdict::Keep(Plan {
-            authority: Source::Generated,
-            roots: None,
-            pair: PairSource::Issued(&[]),
-            findings: vec![Finding::Generated],
+        (Stored::Absent, None) => Verdict::Keep(match known.given {
+            Some(given) => Plan {
+                authority: Source::Kept(given),
+                roots: None,
+                pair: PairSource::Issued(&[]),
+                rotation: &GIVEN,
+                findings: Vec::new(),
+            },
+            None => Plan {
+                authority: Source::Generated,
+                roots: None,
+                pair: PairSource::Issued(&[]),
+                rotation: &NO_ROTATION,
+                findings: vec![Finding::Generated],
+            },
         }),
         (Stored::Absent, Some(memory)) => from_memory(known, memory, Finding::Deleted),
         (Stored::Unreadable(error), Some(memory)) => {
@@ -123,7 +154,7 @@ fn from_memory<'a>(known: &Known<'a>, memory: &'a State, why: Finding) -> Verdic
         return Verdict::Hold(finding);
     }
     let mut findings = vec![why];
-    let authority = if is_due(&memory.authority, known.now) {
+    let authority = if is_due(&memory.authority, &memory.rotation, known.now) {
         findings.push(Finding::RootRenewed);
         Source::Renewed(&memory.authority)
     } else {
@@ -140,6 +171,7 @@ fn from_memory<'a>(known: &Known<'a>, memory: &'a State, why: Finding) -> Verdic
         authority,
         roots: Some(&memory.roots),
         pair,
+        rotation: &memory.rotation,
         findings,
     })
 }
@@ -150,13 +182,13 @@ fn from_secret<'a>(known: &Known<'a>, held: &'a Held, memory: Option<&'a State>)
     }
     let mut findings = Vec::new();
     let related = memory.filter(|memory| memory.authority.continues(&held.authority));
-    if memory.is_some() && related.is_none() {
+    if memory.is_some_and(|memory| !is_orderly(held, memory)) && related.is_none() {
         findings.push(Finding::Replaced);
     }
     // A renewal that could not be written yet is written, not repeated.
-    let renewed = related.filter(|memory| !is_due(&memory.authority, known.now));
+    let renewed = related.filter(|memory| !is_due(&memory.authority, &memory.rotation, known.now));
     let (authority, issuer) = match renewed {
-        _ if !is_due(&held.authority, known.now) => {
+        _ if !is_due(&held.authority, &held.rotation, known.now) => {
             (Source::Kept(&held.authority), &held.authority)
         }
         Some(memory) => (Source::Kept(&memory.authority), &memory.authority),
@@ -174,6 +206,7 @@ fn from_secret<'a>(known: &Known<'a>, held: &'a Held, memory: Option<&'a State>)
         authority,
         roots: held.roots.as_ref().ok(),
         pair,
+        rotation: &held.rotation,
         findings,
     })
 }
@@ -216,8 +249,15 @@ fn check(known: &Known<'_>, issuer: &Authority, pair: &ServerPair) -> Result<(),
     Ok(())
 }
 
-fn is_due(authority: &Authority, now: OffsetDateTime) -> bool {
-    now >= authority.renew_at()
+/// What the user has given is his to renew.
+fn is_due(authority: &Authority, rotation: &Rotation, now: OffsetDateTime) -> bool {
+    rotation.origin == Origin::Own && now >= authority.renew_at()
+}
+
+/// Whether another replica has led the mesh to another authority, so that the former one is still trusted.
+fn is_orderly(held: &Held, memory: &State) -> bool {
+    let roots = held.roots.as_ref();
+    roots.is_ok_and(|roots| roots.holds(memory.authority.roots()))
 }
 
 /// A root whose time has not come says that this clock is wrong, and nothing good comes of signing by a wrong clock.
@@ -249,7 +289,7 @@ impl Plan<'_> {
             Source::Renewed(authority) => authority.renew(now).map_err(PlanError::Authority)?,
         };
         let roots = match self.roots {
-            Some(roots) if roots.contains(authority.certificate()) => roots.clone(),
+            Some(roots) if roots.holds(authority.roots()) => roots.clone(),
             Some(roots) => roots.led_by(&authority).map_err(PlanError::Roots)?,
             None => authority.roots().clone(),
         };
@@ -271,6 +311,7 @@ impl Plan<'_> {
             authority,
             roots,
             pair,
+            rotation: self.rotation.clone(),
         })
     }
 }

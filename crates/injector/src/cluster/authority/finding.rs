@@ -2,8 +2,9 @@
 //!
 //! Each [`Finding`] is one sentence for the log and, where whoever runs the mesh should know, for an Event.
 
-use contract::control_plane::CA_SECRET;
+use contract::control_plane::{CA_SECRET, GIVEN_CA_SECRET};
 use identity::validity::Untimely;
+use time::Duration;
 
 /// What was found, and with it what is done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,16 @@ pub(super) enum Finding {
     PairFromTheFuture(Untimely),
     /// The root's time has not come: this clock is wrong.
     Clock(Untimely),
+    /// Another authority is to sign after this time.
+    RootAnnounced(Duration),
+    /// It signs, and the roots of the former one are trusted for this time.
+    RootSwitched(Duration),
+    /// The roots of the former one are trusted no longer.
+    RootRetired,
+    /// The user's authority was unusable when there was no other.
+    GivenRefused(String),
+    /// The user's authority is unusable and another one signs.
+    GivenUnusable(String),
 }
 
 // === impl Finding ===
@@ -50,13 +61,23 @@ impl Finding {
             Self::PairBroken(_) => "ServingCertificateRepaired",
             Self::Renewed | Self::NameMissing(_) => "ServingCertificateRenewed",
             Self::PairFromTheFuture(_) | Self::Clock(_) => "ClockWrong",
+            Self::RootAnnounced(_) => "RootAnnounced",
+            Self::RootSwitched(_) => "RootInUse",
+            Self::RootRetired => "RootRetired",
+            Self::GivenRefused(_) | Self::GivenUnusable(_) => "GivenAuthorityRefused",
         }
     }
 
     /// Whether somebody or something did what should not be done.
     pub(super) fn is_warning(&self) -> bool {
         match self {
-            Self::Generated | Self::RootRenewed | Self::Renewed | Self::NameMissing(_) => false,
+            Self::Generated
+            | Self::RootRenewed
+            | Self::Renewed
+            | Self::NameMissing(_)
+            | Self::RootAnnounced(_)
+            | Self::RootSwitched(_)
+            | Self::RootRetired => false,
             Self::Deleted
             | Self::Unreadable(_)
             | Self::Refused(_)
@@ -64,7 +85,9 @@ impl Finding {
             | Self::Roots(_)
             | Self::PairBroken(_)
             | Self::PairFromTheFuture(_)
-            | Self::Clock(_) => true,
+            | Self::Clock(_)
+            | Self::GivenRefused(_)
+            | Self::GivenUnusable(_) => true,
         }
     }
 
@@ -103,6 +126,25 @@ impl Finding {
             Self::Clock(untimely) => {
                 format!("the authority in {secret} is left as it is: its root is {untimely}")
             }
+            Self::RootAnnounced(after) => format!(
+                "a new root is in the trust bundle; {} minutes from now, when every pod has it, certificates are signed by it",
+                after.whole_minutes()
+            ),
+            Self::RootSwitched(for_as_long) => format!(
+                "certificates are signed by the new authority, {secret} holds it; the former root stays in the trust bundle for {} minutes",
+                for_as_long.whole_minutes()
+            ),
+            Self::RootRetired => {
+                "the former root has left the trust bundle, no certificate by it is valid any more"
+                    .to_owned()
+            }
+            Self::GivenRefused(why) => format!(
+                "Secret {namespace}/{GIVEN_CA_SECRET} cannot be used and there is no other authority: {why}; \
+                 correct it, or delete it, then the mesh gets an authority of its own"
+            ),
+            Self::GivenUnusable(why) => format!(
+                "Secret {namespace}/{GIVEN_CA_SECRET} cannot be used, the authority in {secret} goes on signing: {why}"
+            ),
         }
     }
 }

@@ -5,37 +5,37 @@
 
 use std::{sync::Arc, time::Duration};
 
-use contract::control_plane::CA_SECRET;
+use contract::control_plane::{CA_SECRET, GIVEN_CA_SECRET};
 use identity::validity::Stamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, api::PostParams, runtime::watcher::Event};
 use runtime::{error::chain, readiness::Guard};
-use rustls::sign::CertifiedKey;
-use tokio::{
-    sync::watch,
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 use tracing::info;
 
 use super::{
     Metrics, Settings,
-    decide::{Known, Plan, Source, Verdict, decide},
+    decide::{Known, Source, Verdict, decide},
+    expiry,
+    finding::Finding,
+    given::Given,
     metrics::WriteResult,
+    published::Published,
+    rotation,
     secret::{State, Stored},
     voice::Voice,
 };
-use crate::{
-    ca::Issuer,
-    cluster::{
-        Context,
-        api::{ApiError, Kind, call},
-        pace::{Pace, Tempo},
-        watch::{Selection, Watch},
-    },
+use crate::cluster::{
+    Context,
+    api::{ApiError, Kind, call},
+    pace::{Pace, Tempo},
+    watch::{Selection, Watch},
 };
 
 /// How often the clock on the wall is looked at when nothing happens.
 const TICK: Duration = Duration::from_secs(15);
+/// For how long an API server that does not tell of the user's authority is waited for before there is taken to be none.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A few corrections in a row, as people make them, are undone at once; the longest gap is what an outage adds to the time until all is well.
 const TEMPO: Tempo = Tempo {
     shortest: Duration::from_millis(250),
@@ -53,18 +53,16 @@ pub(super) struct Keeper {
     listed: Option<Secret>,
     /// What there is, once it has been listed.
     seen: Option<Seen>,
+    given_watch: Watch<Secret>,
+    listed_given: Option<Secret>,
+    given: Given,
+    /// Until when it is worth waiting to know of one.
+    patience: Instant,
     memory: Option<State>,
     pace: Pace,
     voice: Voice,
     published: Published,
     unready: Option<Guard>,
-}
-
-/// What the rest of the program hears of the authority.
-pub(super) struct Published {
-    pub(super) certificate: watch::Sender<Option<Arc<CertifiedKey>>>,
-    pub(super) bundle: watch::Sender<Option<Arc<str>>>,
-    pub(super) issuer: watch::Sender<Option<Arc<Issuer>>>,
 }
 
 /// The Secret as it was last seen.
@@ -90,6 +88,13 @@ impl Keeper {
             context.readiness.detail("authority watch"),
             context.events.clone(),
         );
+        let given_watch = Watch::new(
+            "the user's authority",
+            secrets.clone(),
+            &Selection::named(GIVEN_CA_SECRET),
+            context.readiness.detail("given authority watch"),
+            context.events.clone(),
+        );
         Self {
             unready: Some(context.readiness.register("serving certificate")),
             voice: Voice::new(context, metrics.clone()),
@@ -100,6 +105,10 @@ impl Keeper {
             watch,
             listed: None,
             seen: None,
+            given_watch,
+            listed_given: None,
+            given: Given::Unknown,
+            patience: Instant::now() + PATIENCE,
             memory: None,
             pace: Pace::new(&TEMPO),
             published,
@@ -112,6 +121,7 @@ impl Keeper {
             let wait = self.step().await;
             tokio::select! {
                 event = self.watch.next() => self.observe(event),
+                event = self.given_watch.next() => self.observe_given(event),
                 () = time::sleep(wait) => {}
             }
         }
@@ -130,8 +140,34 @@ impl Keeper {
         }
     }
 
+    fn observe_given(&mut self, event: Event<Secret>) {
+        let secret = match event {
+            Event::Init => {
+                self.listed_given = None;
+                return;
+            }
+            Event::InitApply(secret) => {
+                self.listed_given = Some(secret);
+                return;
+            }
+            Event::InitDone => self.listed_given.take(),
+            Event::Apply(secret) => Some(secret),
+            Event::Delete(_) => None,
+        };
+        let now = (self.settings.clock)();
+        self.given = match self.settings.trial_id() {
+            Some(trial) => Given::read(secret.as_ref(), &trial, now),
+            None => Given::Absent,
+        };
+    }
+
     /// Does what there is to do now, and says when to look again.
     async fn step(&mut self) -> Duration {
+        // An authority that is made is one that the user may not have wanted.
+        let left = self.patience.saturating_duration_since(Instant::now());
+        if matches!(self.given, Given::Unknown) && !left.is_zero() {
+            return left;
+        }
         let Some(seen) = self.seen.take() else {
             return TICK;
         };
@@ -148,6 +184,7 @@ impl Keeper {
         let known = Known {
             stored: &seen.stored,
             memory: memory.as_ref(),
+            given: self.given.usable(),
             names: &settings.names,
             now,
         };
@@ -163,9 +200,24 @@ impl Keeper {
                 return TICK;
             }
         };
-        let state = plan.carry_out(&settings.names, &settings.trust_domain, now);
+        if let (Source::Generated, Given::Unusable(why)) = (plan.authority, &self.given) {
+            self.voice.trouble_of(&Finding::GivenRefused(why.clone()));
+            return TICK;
+        }
+        let (trust_domain, periods) = (&settings.trust_domain, settings.periods);
+        let state = plan
+            .carry_out(&settings.names, trust_domain, now)
+            .and_then(|state| {
+                rotation::advance(state, self.given.usable(), trust_domain, periods, now)
+            });
         match state {
-            Ok(state) => self.keep(seen, &plan, state).await,
+            Ok((state, turns)) => {
+                let is_new = plan.authority == Source::Generated || !turns.is_empty();
+                let findings = [plan.findings, turns].concat();
+                let wait = self.keep(seen, &findings, is_new, state).await;
+                self.speak_of_the_end(now);
+                wait
+            }
             Err(error) => {
                 self.voice
                     .trouble("AuthorityFailed", chain(&error).to_string());
@@ -183,16 +235,22 @@ impl Keeper {
         }
     }
 
-    async fn keep(&mut self, seen: &Seen, plan: &Plan<'_>, state: State) -> Duration {
+    /// Serves `state` and sees that the Secret holds it. What is new, so that nobody else knows of it, is not served before it is written:
+    /// another replica may be faster.
+    async fn keep(
+        &mut self,
+        seen: &Seen,
+        findings: &[Finding],
+        is_new: bool,
+        state: State,
+    ) -> Duration {
         let is_written = seen.stored.holds(&state);
-        // What nobody else knows of is not served before it is written: another replica may be faster.
-        let is_new = plan.authority == Source::Generated;
         if !is_new {
-            self.voice.found(&plan.findings);
+            self.voice.found(findings);
             self.adopt(state.clone());
         }
         if is_written {
-            self.voice.well();
+            self.settled();
             return TICK;
         }
         if let Some(wait) = self.pace.wait(Instant::now()) {
@@ -203,11 +261,11 @@ impl Keeper {
             Ok(secret) => {
                 self.metrics.wrote(WriteResult::written);
                 if is_new {
-                    self.voice.found(&plan.findings);
+                    self.voice.found(findings);
                     self.adopt(state);
                 }
                 self.seen = Some(Seen::of(Some(secret)));
-                self.voice.well();
+                self.settled();
             }
             Err(error) if is_stale(seen, &error) => {
                 self.metrics.wrote(WriteResult::conflict);
@@ -220,6 +278,24 @@ impl Keeper {
             }
         }
         self.pace.wait(Instant::now()).unwrap_or(TICK)
+    }
+
+    /// The Secret is in step; what the user has given may still be unusable.
+    fn settled(&mut self) {
+        match &self.given {
+            Given::Unusable(why) => self.voice.trouble_of(&Finding::GivenUnusable(why.clone())),
+            Given::Unknown | Given::Absent | Given::Usable(_) => self.voice.well(),
+        }
+    }
+
+    /// Warns of what ends and is renewed by nobody but the user.
+    fn speak_of_the_end(&mut self, now: ::time::OffsetDateTime) {
+        let Some(state) = &self.memory else {
+            return;
+        };
+        self.metrics.at(state, now);
+        let due = expiry::due(&state.authority, now);
+        self.voice.end(due);
     }
 
     async fn write(&self, there: Option<&Secret>, state: &State) -> Result<Secret, ApiError> {
@@ -267,27 +343,6 @@ impl Keeper {
         self.published.state(&state);
         self.memory = Some(state);
         self.unready = None;
-    }
-}
-
-// === impl Published ===
-
-impl Published {
-    fn state(&self, state: &State) {
-        self.certificate
-            .send_replace(Some(state.pair.certified_key()));
-        let roots = Arc::<str>::from(state.roots.pem());
-        self.issuer.send_replace(Some(Arc::new(Issuer {
-            authority: state.authority.clone(),
-            roots: Arc::clone(&roots),
-        })));
-        self.bundle.send_if_modified(|bundle| {
-            let is_new = bundle.as_deref() != Some(&*roots);
-            if is_new {
-                *bundle = Some(roots);
-            }
-            is_new
-        });
     }
 }
 

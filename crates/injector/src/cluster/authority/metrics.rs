@@ -9,6 +9,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+use time::OffsetDateTime;
 
 use super::secret::State;
 
@@ -16,6 +17,9 @@ use super::secret::State;
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     root_expiry: Gauge<i64, AtomicI64>,
+    root_left: Gauge<i64, AtomicI64>,
+    chain_expiry: Gauge<i64, AtomicI64>,
+    chain_left: Gauge<i64, AtomicI64>,
     serving_expiry: Gauge<i64, AtomicI64>,
     trouble: Gauge<i64, AtomicI64>,
     writes: Family<WriteLabels, Counter>,
@@ -53,6 +57,21 @@ impl Metrics {
             metrics.root_expiry.clone(),
         );
         registry.register(
+            "citadel_server_root_cert_expiry_seconds",
+            "How long the root certificate still lives, in seconds; negative when it is over",
+            metrics.root_left.clone(),
+        );
+        registry.register(
+            "citadel_server_cert_chain_expiry_timestamp",
+            "When the certificate that signs ends, in seconds since 1970",
+            metrics.chain_expiry.clone(),
+        );
+        registry.register(
+            "citadel_server_cert_chain_expiry_seconds",
+            "How long the certificate that signs still lives, in seconds; negative when it is over",
+            metrics.chain_left.clone(),
+        );
+        registry.register(
             "minimesh_injector_serving_cert_expiry_timestamp",
             "When the webhook's certificate ends, in seconds since 1970",
             metrics.serving_expiry.clone(),
@@ -71,10 +90,18 @@ impl Metrics {
     }
 
     pub(super) fn serving(&self, state: &State) {
-        self.root_expiry
-            .set(state.authority.validity().not_after.unix_timestamp());
+        let (root, chain) = ends(state);
+        self.root_expiry.set(root);
+        self.chain_expiry.set(chain);
         self.serving_expiry
             .set(state.pair.validity().not_after.unix_timestamp());
+    }
+
+    /// What is left at `now`.
+    pub(super) fn at(&self, state: &State, now: OffsetDateTime) {
+        let (root, chain) = ends(state);
+        self.root_left.set(root - now.unix_timestamp());
+        self.chain_left.set(chain - now.unix_timestamp());
     }
 
     pub(super) fn trouble(&self, there_is: bool) {
@@ -84,4 +111,13 @@ impl Metrics {
     pub(super) fn wrote(&self, result: WriteResult) {
         self.writes.get_or_create(&WriteLabels { result }).inc();
     }
+}
+
+/// When the root ends, of several the last one, and when the certificate that signs does; in seconds since 1970.
+fn ends(state: &State) -> (i64, i64) {
+    let own = state.authority.validity().not_after;
+    let roots = state.authority.roots().certificates();
+    let root = roots.map(|(_, validity)| validity.not_after).max();
+    let root = root.unwrap_or(own);
+    (root.unix_timestamp(), own.unix_timestamp())
 }

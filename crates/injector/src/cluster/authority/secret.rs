@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use contract::control_plane::{
-    CA_CERT_KEY, CA_PRIVATE_KEY, CA_SECRET, CA_SECRET_TYPE, ROOT_CERT_KEY, TLS_CERT_KEY,
-    TLS_PRIVATE_KEY,
+    CA_CERT_KEY, CA_CHAIN_KEY, CA_PRIVATE_KEY, CA_ROOTS_KEY, CA_SECRET, CA_SECRET_TYPE,
+    ROOT_CERT_KEY, TLS_CERT_KEY, TLS_PRIVATE_KEY,
 };
 use identity::{Authority, AuthorityError, BundleError, PairError, ServerPair, TrustBundle};
 use k8s_openapi::{
@@ -15,6 +15,8 @@ use k8s_openapi::{
     api::core::v1::Secret,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
+
+use super::rotation::{Origin, Rotation};
 
 /// What the Secret holds.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(super) struct Held {
     pub(super) roots: Result<TrustBundle, SecretError>,
     /// What the webhook serves.
     pub(super) pair: Result<ServerPair, SecretError>,
+    /// What is to follow, or has followed.
+    pub(super) rotation: Rotation,
 }
 
 /// A good state: what a replica serves and what the Secret should hold.
@@ -47,6 +51,8 @@ pub(super) struct State {
     pub(super) roots: TrustBundle,
     /// What the webhook serves.
     pub(super) pair: ServerPair,
+    /// What is to follow, or has followed.
+    pub(super) rotation: Rotation,
 }
 
 /// Why a part of the Secret cannot be used.
@@ -90,6 +96,7 @@ impl Stored {
             return false;
         };
         held.authority == state.authority
+            && held.rotation == state.rotation
             && matches!(&held.roots, Ok(roots) if *roots == state.roots)
             && matches!(&held.pair, Ok(pair) if *pair == state.pair)
     }
@@ -106,12 +113,19 @@ impl Held {
                 .map(|value| value.0.as_slice())
                 .ok_or(SecretError::Missing { key })
         };
-        let authority = Authority::from_pem(text(CA_CERT_KEY)?, text(CA_PRIVATE_KEY)?)
-            .map_err(SecretError::Authority)?;
+        let (certificate, key) = (text(CA_CERT_KEY)?, text(CA_PRIVATE_KEY)?);
+        let authority = match text(CA_ROOTS_KEY) {
+            Ok(roots) => {
+                let chain = text(CA_CHAIN_KEY).unwrap_or_default();
+                Authority::from_chain(certificate, key, chain, roots)
+            }
+            Err(_) => Authority::from_pem(certificate, key),
+        };
+        let authority = authority.map_err(SecretError::Authority)?;
         let roots = text(ROOT_CERT_KEY)
             .and_then(|pem| TrustBundle::from_pem(pem).map_err(SecretError::Roots))
             .and_then(|roots| {
-                if roots.contains(authority.certificate()) {
+                if roots.holds(authority.roots()) {
                     Ok(roots)
                 } else {
                     Err(SecretError::RootMissing)
@@ -124,6 +138,7 @@ impl Held {
             authority,
             roots,
             pair,
+            rotation: Rotation::read(secret),
         })
     }
 }
@@ -137,12 +152,13 @@ impl State {
             authority: held.authority.clone(),
             roots: held.roots.as_ref().ok()?.clone(),
             pair: held.pair.as_ref().ok()?.clone(),
+            rotation: held.rotation.clone(),
         })
     }
 
     /// A new Secret.
     pub(super) fn secret(&self, namespace: &str, owner: Option<OwnerReference>) -> Secret {
-        Secret {
+        let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(CA_SECRET.to_owned()),
                 namespace: Some(namespace.to_owned()),
@@ -150,28 +166,41 @@ impl State {
                 ..ObjectMeta::default()
             },
             type_: Some(CA_SECRET_TYPE.to_owned()),
-            data: Some(self.data().collect()),
             ..Secret::default()
-        }
+        };
+        self.put_into(&secret)
     }
 
     /// `secret` with this in it; what else it holds stays, its version included, by which the API server tells a stale copy.
     pub(super) fn put_into(&self, secret: &Secret) -> Secret {
         let mut fresh = secret.clone();
         fresh.metadata.managed_fields = None;
-        fresh.data.get_or_insert_default().extend(self.data());
+        let data = fresh.data.get_or_insert_default();
+        for (key, text) in self.data().into_iter().chain(self.rotation.data()) {
+            match text {
+                Some(text) => data.insert(key.to_owned(), ByteString(text.into_bytes())),
+                None => data.remove(key),
+            };
+        }
+        self.rotation.annotate(&mut fresh.metadata);
         fresh
     }
 
-    fn data(&self) -> impl Iterator<Item = (String, ByteString)> {
+    /// Every key that an authority may have, and what it is to hold.
+    fn data(&self) -> [(&'static str, Option<String>); 7] {
+        let is_given = self.rotation.origin == Origin::Given;
+        let given = |text: String| is_given.then_some(text);
         [
-            (CA_CERT_KEY, self.authority.certificate_pem()),
-            (CA_PRIVATE_KEY, self.authority.key_pem()),
-            (ROOT_CERT_KEY, self.roots.pem()),
-            (TLS_CERT_KEY, self.pair.chain_pem()),
-            (TLS_PRIVATE_KEY, self.pair.key_pem()),
+            (
+                CA_CERT_KEY,
+                Some(self.authority.certificate_pem().to_owned()),
+            ),
+            (CA_PRIVATE_KEY, Some(self.authority.key_pem().to_owned())),
+            (CA_CHAIN_KEY, given(self.authority.chain_pem().collect())),
+            (CA_ROOTS_KEY, given(self.authority.roots().pem().to_owned())),
+            (ROOT_CERT_KEY, Some(self.roots.pem().to_owned())),
+            (TLS_CERT_KEY, Some(self.pair.chain_pem().to_owned())),
+            (TLS_PRIVATE_KEY, Some(self.pair.key_pem().to_owned())),
         ]
-        .map(|(key, text)| (key.to_owned(), ByteString(text.as_bytes().to_vec())))
-        .into_iter()
     }
 }

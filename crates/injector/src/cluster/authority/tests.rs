@@ -64,6 +64,10 @@ impl Replica {
         let settings = Settings {
             names: serving_names("istio-system", "", []).unwrap(),
             trust_domain: "cluster.local".to_owned(),
+            periods: Periods {
+                announcement: Duration::minutes(5),
+                retirement: Duration::hours(25),
+            },
             clock: Arc::new(move || wall(began, &clock_skew)),
         };
         let running = start(&context, settings, Metrics::default());
@@ -127,6 +131,7 @@ fn foreign() -> Secret {
         roots: authority.roots().clone(),
         pair: authority.issue_server(&names, now).unwrap(),
         authority,
+        rotation: rotation::Rotation::default(),
     }
     .secret("istio-system", None)
 }
@@ -311,6 +316,8 @@ async fn an_api_server_that_is_away_at_the_start_is_waited_for() {
     api.lock().outage = None;
     replica.readiness.ready().await;
     replica.serves();
+    // The other watch has a pause of its own.
+    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
     let report = replica.readiness.report().to_string();
     assert_eq!(report, "ready\n");
 }
@@ -481,4 +488,90 @@ async fn a_quarrel_is_no_storm() {
     let n_writes = api.lock().n_writes;
     assert!((10..40).contains(&n_writes), "{n_writes}");
     assert!(replica.readiness.is_ready());
+}
+
+/// A Secret `cacerts` with an authority below a root, and the root.
+fn given() -> (Secret, String) {
+    let root_key = rcgen::KeyPair::generate().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = |name: &str| {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let subject = &mut params.distinguished_name;
+        subject.push(rcgen::DnType::CommonName, name);
+        params
+    };
+    let root = params("root");
+    let root_pem = root.self_signed(&root_key).unwrap().pem();
+    let issuer = rcgen::Issuer::from_params(&root, &root_key);
+    let certificate = params("mesh").signed_by(&key, &issuer).unwrap().pem();
+    let data = [
+        (CA_CERT_KEY, certificate),
+        (CA_PRIVATE_KEY, key.serialize_pem()),
+        (ROOT_CERT_KEY, root_pem.clone()),
+    ];
+    let data = data.map(|(key, text)| {
+        let text = k8s_openapi::ByteString(text.into_bytes());
+        (key.to_owned(), text)
+    });
+    let secret = Secret {
+        data: Some(data.into()),
+        ..Secret::default()
+    };
+    (secret, root_pem)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_that_the_user_gives_is_there_from_the_beginning() {
+    let api = FakeApi::default();
+    let (secret, root) = given();
+    api.lock().given = Some(secret);
+    let replica = Replica::start(&api);
+    replica.readiness.ready().await;
+    assert_eq!(replica.bundle.borrow().as_deref(), Some(&*root));
+    let pair = replica.stop();
+    assert_eq!(pair.cert.len(), 2, "the intermediate is shown too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_that_the_user_gives_later_takes_over_in_order() {
+    let api = FakeApi::default();
+    api.put(foreign());
+    let (secret, root) = given();
+    api.lock().given = Some(secret);
+    let replica = Replica::start(&api);
+    replica.readiness.ready().await;
+    let sleep = |seconds| tokio::time::sleep(std::time::Duration::from_secs(seconds));
+    sleep(60).await;
+    let bundle = |replica: &Replica| replica.bundle.borrow().as_deref().unwrap().to_owned();
+    let n_roots = |text: &str| text.matches("BEGIN CERTIFICATE").count();
+    assert_eq!(n_roots(&bundle(&replica)), 2);
+    assert_eq!(replica.certificate.borrow().as_ref().unwrap().cert.len(), 1);
+    sleep(300).await;
+    assert_eq!(replica.certificate.borrow().as_ref().unwrap().cert.len(), 2);
+    assert_eq!(n_roots(&bundle(&replica)), 2);
+    sleep(26 * 3600).await;
+    assert_eq!(bundle(&replica), root);
+    let events = api.lock().events.clone();
+    for reason in ["RootAnnounced", "RootInUse", "RootRetired"] {
+        assert!(events.iter().any(|event| event == reason), "{events:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_of_the_users_that_cannot_be_used_is_told_and_replaced_by_none() {
+    let api = FakeApi::default();
+    let (mut secret, _) = given();
+    let data = secret.data.as_mut().unwrap();
+    data.insert(
+        ROOT_CERT_KEY.to_owned(),
+        k8s_openapi::ByteString(value(&foreign(), ROOT_CERT_KEY).into_bytes()),
+    );
+    api.lock().given = Some(secret);
+    let replica = Replica::start(&api);
+    api.until(|inner| inner.events == ["GivenAuthorityRefused"])
+        .await;
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert!(!replica.readiness.is_ready());
+    assert_eq!(api.lock().n_writes, 0, "nothing is made in its place");
 }

@@ -5,7 +5,10 @@
 
 use std::mem;
 
+use contract::control_plane::GIVEN_CA_SECRET;
+use identity::validity::Stamp;
 use runtime::readiness::Detail;
+use time::OffsetDateTime;
 use tracing::{error, info, warn};
 
 use super::{Metrics, finding::Finding};
@@ -19,6 +22,8 @@ pub(super) struct Voice {
     /// What was said of findings, and of trouble, each by its gist.
     found: Vec<String>,
     trouble: Option<String>,
+    /// The last warning of an end, in days.
+    warned: Option<i64>,
 }
 
 // === impl Voice ===
@@ -31,6 +36,7 @@ impl Voice {
             metrics,
             found: Vec::new(),
             trouble: None,
+            warned: None,
         }
     }
 
@@ -70,6 +76,28 @@ impl Voice {
         error!(reason, error = %text, "the authority's Secret cannot be kept in step");
         self.context.events.warn(reason, text);
         self.metrics.trouble(true);
+    }
+
+    /// Says when the authority ends, each time that fewer days are left than a warning is for.
+    pub(super) fn end(&mut self, due: Option<(i64, OffsetDateTime)>) {
+        let days = due.map(|(days, _)| days);
+        if self.warned == days {
+            return;
+        }
+        self.warned = days;
+        if let Some((days, end)) = due {
+            let note = format!(
+                "the certificate of the mesh's authority or of its root ends at {}, in less than {days} days; \
+                 give another one by Secret {}/{GIVEN_CA_SECRET}",
+                Stamp(end),
+                self.context.namespace
+            );
+            warn!(
+                reason = "AuthorityExpiring",
+                note, "the authority comes to its end"
+            );
+            self.context.events.warn("AuthorityExpiring", note);
+        }
     }
 
     /// All is well.

@@ -44,6 +44,7 @@ fn follow(
     let known = Known {
         stored,
         memory,
+        given: None,
         names,
         now,
     };
@@ -99,6 +100,7 @@ fn check(stored: &Stored, memory: Option<&State>, now: OffsetDateTime, expected:
     let known = Known {
         stored,
         memory,
+        given: None,
         names: &names,
         now,
     };
@@ -173,6 +175,7 @@ fn a_refusal_says_why_and_what_to_do() {
     let verdict = decide(&Known {
         stored: &broken,
         memory: None,
+        given: None,
         names: &names,
         now: start(),
     });
@@ -350,6 +353,7 @@ fn a_clock_before_the_root_changes_nothing() {
     let Verdict::Hold(finding) = decide(&Known {
         stored: &stored(&state),
         memory: None,
+        given: None,
         names: &ours(),
         now: early,
     }) else {

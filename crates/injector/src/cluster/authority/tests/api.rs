@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use contract::control_plane::CA_SECRET;
+use contract::control_plane::{CA_SECRET, GIVEN_CA_SECRET};
 use futures_util::stream;
 use http::{Method, Request, StatusCode};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -29,6 +29,8 @@ pub(super) struct FakeApi(Arc<Mutex<Inner>>);
 #[derive(Default)]
 pub(super) struct Inner {
     pub(super) secret: Option<Secret>,
+    /// The user's own authority.
+    pub(super) given: Option<Secret>,
     /// Reasons of the Events that were written.
     pub(super) events: Vec<String>,
     /// Every request is answered with this.
@@ -129,6 +131,9 @@ impl FakeApi {
         if !path.contains("/namespaces/istio-system/secrets") {
             return failure(StatusCode::NOT_FOUND);
         }
+        if query.contains(GIVEN_CA_SECRET) {
+            return inner.given(query);
+        }
         let is_named = path.ends_with(CA_SECRET);
         // The rights are for one name, and lists and watches without it are refused.
         if !is_named && parts.method == Method::GET && !query.contains(CA_SECRET) {
@@ -191,11 +196,30 @@ impl Inner {
     }
 
     fn list(&self) -> Response {
+        self.list_of(self.secret.as_ref())
+    }
+
+    /// Lists and watches of the user's own authority, which nobody changes here.
+    fn given(&mut self, query: &str) -> Response {
+        if !query.contains("watch=true") {
+            return self.list_of(self.given.as_ref());
+        }
+        let (sender, receiver) = mpsc::unbounded_channel::<Bytes>();
+        self.watches.push(sender);
+        let lines = stream::unfold(receiver, |mut receiver| async move {
+            // What the watches are told is about another Secret.
+            while receiver.recv().await.is_some() {}
+            None::<(Result<Bytes, Infallible>, _)>
+        });
+        Body::from_stream(lines).into_response()
+    }
+
+    fn list_of(&self, item: Option<&Secret>) -> Response {
         answer(&json!({
             "apiVersion": "v1",
             "kind": "SecretList",
             "metadata": {"resourceVersion": self.version.to_string()},
-            "items": self.secret.iter().collect::<Vec<_>>(),
+            "items": item.into_iter().collect::<Vec<_>>(),
         }))
     }
 
