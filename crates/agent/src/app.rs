@@ -33,7 +33,7 @@ use crate::{
     admin::{self, Admin},
     config::{Config, Drain, Encoding, Interception},
     data_plane::{self, DataPlane, StartError},
-    discovery, dns,
+    dns,
     files::{self, Voice},
     mesh,
     status::{
@@ -214,8 +214,10 @@ impl Running {
         let credentials = sources.certificates.store();
         let access_log = self.data_plane.access_log_control();
         let files = files::Metrics::register(registry.families());
+        let discovery = sources.mesh.status();
+        discovery.register(registry.families());
         sources.mesh.follow(
-            &self.group,
+            (&self.group, &readiness),
             Voice::new("local-mesh", files.clone(), &readiness),
             (access_log.clone(), config.access_log.clone()),
         );
@@ -246,7 +248,7 @@ impl Running {
         let admin = Arc::new(Admin::new(admin::Parts {
             config,
             mesh: store,
-            discovery: discovery::Status::default(),
+            discovery,
             credentials,
             readiness,
             metrics,
@@ -319,6 +321,7 @@ fn data_plane_config(config: &Config, sources: &Sources, status_port: u16) -> da
     data_plane.detect_timeout = config.detect_timeout;
     data_plane.workload = config.workload.clone();
     data_plane.mesh = sources.mesh.store();
+    data_plane.demand = sources.mesh.demand();
     data_plane.credentials = sources.certificates.store();
     data_plane
 }

@@ -1,14 +1,23 @@
 //! Where the picture of the mesh comes from.
 //!
 //! `app` opens it before anything else, so that a bad file ends the start, hands its store to the data plane, and keeps it up to date
-//! on the housekeeping thread. Without a source the mesh knows nothing but who this pod is.
+//! on the housekeeping thread. A file (`--local-mesh`) goes before
+//! the control plane; without either the mesh knows nothing but who this pod is.
 
-use runtime::task::Group;
+use std::convert::Infallible;
+
+use runtime::{readiness::Readiness, task::Group};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
     config::{self, Config},
     data_plane::AccessLogControl,
+    discovery::{
+        self, Demand, Discovery, Picture, Source,
+        demand::{Questions, demand},
+        node::node,
+    },
     files::Voice,
     mesh::{
         AccessLog, Mesh, MeshStore, Model, Settings,
@@ -18,28 +27,58 @@ use crate::{
 
 /// The source of the mesh.
 pub(super) struct MeshSource {
-    local: Option<LocalMesh>,
+    origin: Origin,
     store: MeshStore,
+    status: discovery::Status,
 }
+
+/// Who describes the mesh.
+enum Origin {
+    Nobody,
+    File(Box<LocalMesh>),
+    ControlPlane(Box<ControlPlane>),
+}
+
+struct ControlPlane {
+    picture: Picture,
+    questions: Questions,
+    demand: Demand,
+    source: Source,
+}
+
+/// File of the cache of discovery.
+const CACHE: &str = "discovery-cache";
+/// Largest response where a sidecar asks for what it needs: Istio's limit.
+const LARGEST_RESPONSE: usize = 4 << 20;
+/// The same where it asks for everything, which a control plane may send as one.
+const LARGEST_WILDCARD_RESPONSE: usize = 64 << 20;
 
 // === impl MeshSource ===
 
 impl MeshSource {
     pub(super) fn open(config: &Config) -> Result<Self, LoadError> {
         let own = &config.own;
-        let local = match &config.local_mesh {
-            Some(path) => Some(LocalMesh::start(path.clone(), own.clone())?),
-            None => None,
+        let status = discovery::Status::default();
+        if let Some(path) = &config.local_mesh {
+            let local = LocalMesh::start(path.clone(), own.clone())?;
+            return Ok(Self {
+                store: local.store().clone(),
+                origin: Origin::File(Box::new(local)),
+                status,
+            });
+        }
+        // An empty model has nothing that could be wrong.
+        let mesh = Mesh::build(&Model::default(), own, None);
+        let store = MeshStore::new(mesh.unwrap_or_default());
+        let origin = match ControlPlane::open(config, &store, &status) {
+            Some(control_plane) => Origin::ControlPlane(Box::new(control_plane)),
+            None => Origin::Nobody,
         };
-        let store = match &local {
-            Some(local) => local.store().clone(),
-            // An empty model has nothing that could be wrong.
-            None => {
-                let mesh = Mesh::build(&Model::default(), own, None);
-                MeshStore::new(mesh.unwrap_or_default())
-            }
-        };
-        Ok(Self { local, store })
+        Ok(Self {
+            origin,
+            store,
+            status,
+        })
     }
 
     /// The access log that is to be written at the start: the mesh's word, else the flags'.
@@ -51,16 +90,26 @@ impl MeshSource {
         self.store.clone()
     }
 
+    /// Where the data plane asks about addresses, if anybody answers.
+    pub(super) fn demand(&self) -> Option<Demand> {
+        match &self.origin {
+            Origin::ControlPlane(control_plane) => Some(control_plane.demand.clone()),
+            Origin::Nobody | Origin::File(_) => None,
+        }
+    }
+
+    /// Where discovery stands.
+    pub(super) fn status(&self) -> discovery::Status {
+        self.status.clone()
+    }
+
     /// Follows the source's changes until `group` is cancelled, and switches the access log as they say.
     pub(super) fn follow(
         self,
-        group: &Group,
+        (group, readiness): (&Group, &Readiness),
         voice: Voice,
         (log, flags): (AccessLogControl, Option<config::AccessLog>),
     ) {
-        let Some(local) = self.local else {
-            return;
-        };
         let token = group.token().clone();
         let mut current = effective(self.store.load().settings(), flags.as_ref());
         let changed = move |mesh: &Mesh| {
@@ -78,10 +127,69 @@ impl MeshSource {
                 current = next;
             }
         };
-        group.spawn_essential("local mesh", async move {
-            let ended = token.run_until_cancelled(local.run(voice, changed)).await;
-            ended.unwrap_or(Ok(()))
-        });
+        match self.origin {
+            Origin::Nobody => {}
+            Origin::File(local) => group.spawn_essential("local mesh", async move {
+                let ended = token.run_until_cancelled(local.run(voice, changed)).await;
+                ended.unwrap_or(Ok(()))
+            }),
+            Origin::ControlPlane(control_plane) => {
+                let ControlPlane {
+                    picture,
+                    questions,
+                    source,
+                    demand: _,
+                } = *control_plane;
+                let parts = (picture, questions);
+                let discovery =
+                    Discovery::new(parts, source, self.status, readiness, group, changed);
+                group.spawn_essential("discovery", async move {
+                    token.run_until_cancelled(discovery.run()).await;
+                    Ok::<(), Infallible>(())
+                });
+            }
+        }
+    }
+}
+
+// === impl ControlPlane ===
+
+impl ControlPlane {
+    /// Starts with what the cache says, if there is a control plane at all.
+    fn open(config: &Config, store: &MeshStore, status: &discovery::Status) -> Option<Self> {
+        let endpoint = config.control_plane.discovery.clone()?;
+        let config::discovery::Discovery {
+            wildcard,
+            wait,
+            ref network,
+            ref labels,
+        } = config.discovery;
+        let (demand, questions, publisher) = demand(wait);
+        let settings = discovery::Settings {
+            wildcard,
+            wait,
+            cache: Some(config.control_plane.state_dir.join(CACHE)),
+            network: network.clone(),
+            own: config.own.clone(),
+            node: node(&config.workload, &config.own, labels, network),
+        };
+        let now = Instant::now().into_std();
+        let picture = Picture::new(settings, store.clone(), publisher, status.clone(), now);
+        let source = Source {
+            endpoint,
+            token: Some(config.control_plane.token.clone()),
+            largest_response: if wildcard {
+                LARGEST_WILDCARD_RESPONSE
+            } else {
+                LARGEST_RESPONSE
+            },
+        };
+        Some(Self {
+            picture,
+            questions,
+            demand,
+            source,
+        })
     }
 }
 

@@ -66,6 +66,7 @@ pub(crate) struct Plane {
     group: Group,
     opened: mpsc::Sender<Stream>,
     folder: TempDir,
+    root: Root,
 }
 
 /// One stream, from the control plane's side.
@@ -139,6 +140,7 @@ impl Plane {
             group: Group::new(),
             opened,
             folder,
+            root,
         };
         plane.listen().await;
         plane
@@ -220,6 +222,27 @@ impl Plane {
             readiness,
             status,
             group,
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    /// Puts what a workload needs for mutual TLS into a folder of this name.
+    pub(crate) fn write_certificates(&self, folder: &str) {
+        let leaf = self
+            .root
+            .workload("spiffe://cluster.local/ns/shop/sa/client");
+        let folder = self.file(folder);
+        fs::create_dir_all(&folder).unwrap();
+        for (name, pem) in [
+            ("cert-chain.pem", leaf.chain),
+            ("key.pem", leaf.key),
+            ("root-cert.pem", leaf.roots),
+        ] {
+            fs::write(folder.join(name), pem).unwrap();
         }
     }
 

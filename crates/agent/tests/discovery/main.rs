@@ -6,6 +6,10 @@
 )]
 
 mod harness;
+#[path = "../cli/program.rs"]
+#[allow(dead_code, reason = "another test uses the rest of it")]
+mod start;
 
 mod life;
+mod program;
 mod stream;
