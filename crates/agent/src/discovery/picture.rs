@@ -202,6 +202,7 @@ impl Picture {
             };
             checked.map_err(|refusal| chain(&refusal).to_string())
         };
+        let is_partial = response.system_version_info == wire::PARTIAL;
         let taken = self.client.take(response, &mut check)?;
         if let Some(reason) = &taken.reason {
             error!(kind = taken.kind.as_str(), %reason, "resources of discovery are refused");
@@ -211,7 +212,7 @@ impl Picture {
             let refused = self.status.metrics.refused.get_or_create(&label);
             refused.inc_by(taken.refused.len() as u64);
         }
-        self.note_answer(&taken, now);
+        self.note_answer(&taken, is_partial, now);
         self.status.change(|report| {
             report.identifier = identifier;
             let kinds = &mut report.kinds;
@@ -294,7 +295,7 @@ impl Picture {
         }
     }
 
-    fn note_answer(&mut self, taken: &Taken, now: Instant) {
+    fn note_answer(&mut self, taken: &Taken, is_partial: bool, now: Instant) {
         // What was refused may be the very thing that forbids something.
         if taken.refused.is_empty() && self.answered.insert(taken.kind) {
             self.is_behind = true;
@@ -302,7 +303,9 @@ impl Picture {
         self.is_behind |= taken.is_changed;
         if self.settings.wildcard {
             if taken.kind == Kind::Address && !self.is_complete {
-                self.complete_at = Some(now + QUIET);
+                // Ours says which part is the last; another one shows it by saying nothing more.
+                self.is_complete = self.is_foreign == Some(false) && !is_partial;
+                self.complete_at = (!self.is_complete && !is_partial).then_some(now + QUIET);
             }
         } else {
             self.book.hear(taken, &mut self.client);

@@ -299,8 +299,25 @@ impl Stream {
         resources: &[Resource],
         removed: &[&str],
     ) -> bool {
+        self.send_version(kind, (resources, removed), "1").await
+    }
+
+    /// Sends a part of an answer about addresses, which another one follows or not.
+    pub(crate) async fn send_part(&mut self, resources: &[Resource], is_partial: bool) -> bool {
+        let version = if is_partial { wire::PARTIAL } else { "1" };
+        self.send_version(Kind::Address, (resources, &[]), version)
+            .await
+    }
+
+    async fn send_version(
+        &mut self,
+        kind: Kind,
+        (resources, removed): (&[Resource], &[&str]),
+        version: &str,
+    ) -> bool {
         self.n_sent += 1;
         let response = DeltaDiscoveryResponse {
+            system_version_info: version.to_owned(),
             type_url: kind.type_url(),
             nonce: self.n_sent.to_string(),
             resources: resources.to_vec(),
@@ -308,7 +325,6 @@ impl Stream {
             control_plane: Some(ControlPlane {
                 identifier: self.identifier.to_owned(),
             }),
-            ..Default::default()
         };
         self.send_as_it_is(Ok(response)).await
     }

@@ -191,7 +191,7 @@ async fn everything_is_known_at_once_where_everything_is_asked_for() {
             let services: Vec<_> = (0..100)
                 .map(|n| service(&format!("s{part}-{n}"), [10, 97, part, n]))
                 .collect();
-            stream.send(Kind::Address, &services, &[]).await;
+            stream.send_part(&services, part < 9).await;
         }
     });
     settled.unwrap();
@@ -213,7 +213,7 @@ async fn ten_thousand_resources_come_in_one_stream() {
                     pod(&format!("p{part}-{n}"), [10, part, high, low], &[])
                 })
                 .collect();
-            assert!(stream.send(Kind::Address, &pods, &[]).await);
+            assert!(stream.send_part(&pods, part < 9).await);
         }
     };
     // A large push must not hold up those that ask.
