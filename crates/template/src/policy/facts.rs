@@ -41,6 +41,11 @@ pub(crate) fn spec_text(field: &'static str) -> Expr {
     object("spec").field_or(field, Expr::text(""))
 }
 
+/// The seconds that the pod may take to end.
+pub(crate) fn grace_period() -> Expr {
+    object("spec").field("terminationGracePeriodSeconds")
+}
+
 /// A list in the pod's `spec`, empty where it is not there.
 pub(crate) fn spec_list(field: &'static str) -> Expr {
     object("spec").field_or(field, empty_list())

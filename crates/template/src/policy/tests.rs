@@ -100,6 +100,10 @@ fn what_depends_on_the_pod_becomes_an_expression() {
             "object.spec.?serviceAccountName.orValue(\"\")}",
         ),
         (
+            "{{ with .Spec.TerminationGracePeriodSeconds }}{{ structToJSON . | quote }}{{ end }}",
+            "string(object.spec.terminationGracePeriodSeconds)}",
+        ),
+        (
             "a-{{ .ObjectMeta.Name }}-{{ .ObjectMeta.Namespace }}",
             "\"a-\" + object.metadata.?name.orValue(\"\") + \"-\" + request.namespace}",
         ),

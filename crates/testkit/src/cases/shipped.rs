@@ -18,6 +18,7 @@ fn plain() -> Vec<Case> {
         case("labels-kept"),
         case("labels-trimmed"),
         case("default-containers"),
+        case("grace-period").native(),
     ]
 }
 

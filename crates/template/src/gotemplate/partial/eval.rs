@@ -137,13 +137,14 @@ impl<'a> Executor<'a> {
             Symbol::Texts(listing) => listing
                 .is_never_empty()
                 .ok_or_else(|| self.beyond(span, "depends on how many there are", &[value])),
-            // Every valid pod has containers, and structs are true.
+            // Every valid pod has containers and a grace period, and structs are true.
             Symbol::Part(
                 Part::Data
                 | Part::TypeMeta
                 | Part::DeploymentMeta
                 | Part::ObjectMeta
                 | Part::Spec
+                | Part::GracePeriod
                 | Part::Containers
                 | Part::Container
                 | Part::Port,

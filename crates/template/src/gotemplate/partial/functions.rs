@@ -210,6 +210,9 @@ fn of_texts<'a>(name: &str, arguments: &[Symbol<'a>]) -> Option<Symbol<'a>> {
         ("structToJSON" | "toJSON", [Symbol::Part(Part::Port)]) => {
             facts::port_json(&Expr::Name(facts::PORT))
         }
+        ("structToJSON" | "toJSON", [Symbol::Part(Part::GracePeriod)]) => {
+            facts::grace_period().apply("string")
+        }
         ("toString", [Symbol::Text(value)]) => value.clone(),
         ("toLower" | "lower", [Symbol::Text(value)]) => value.clone().call("lowerAscii", []),
         ("upper", [Symbol::Text(value)]) => value.clone().call("upperAscii", []),

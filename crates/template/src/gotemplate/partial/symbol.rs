@@ -35,6 +35,8 @@ pub(super) enum Part {
     Labels,
     Annotations,
     Spec,
+    /// How long the pod may take to end: a number, which the API server gives to every pod.
+    GracePeriod,
     Containers,
     Container,
     /// The ports of the container at hand.
@@ -84,6 +86,7 @@ impl Part {
                 Symbol::Text(facts::spec_text("serviceAccountName"))
             }
             (Self::Spec, "DNSPolicy") => Symbol::Text(facts::spec_text("dnsPolicy")),
+            (Self::Spec, "TerminationGracePeriodSeconds") => Symbol::Part(Self::GracePeriod),
             (Self::Spec, "Containers") => Symbol::Part(Self::Containers),
             (Self::Container, "Name") => Symbol::Text(container().field("name")),
             (Self::Container, "Image") => Symbol::Text(container().field_or("image", empty())),
