@@ -43,6 +43,15 @@ enum After {
     Linger,
 }
 
+/// Why a connection is not busy any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    /// Its client has not asked for anything for a while.
+    Quiet,
+    /// It has ended.
+    Over,
+}
+
 /// Serves every request of a connection.
 ///
 /// `first` holds what was already read; `dialled` is a connection to the upstream that protocol detection had to open.
@@ -55,22 +64,55 @@ pub(crate) async fn serve(
     if let Some(upstream) = dialled {
         connection.worker().pool.give(upstream, Instant::now());
     }
+    let timeouts = &connection.worker().timeouts;
     let mut input = Input::new(first);
+    let mut limit = timeouts.idle;
     loop {
-        let after = match poll_fn(|cx| input.poll_next(cx, connection, &mut downstream)).await {
-            Next::End => return downstream.close(),
-            Next::Head(len) => request(connection, &mut downstream, &mut input, len).await,
+        let next = poll_fn(|cx| input.poll_next(cx, connection, &mut downstream, limit)).await;
+        if matches!(next, Next::End | Next::Quiet) {
+            return downstream.close();
+        }
+        // On the heap, and only for as long as requests follow each other: thousands of connections idle, and the room that a request
+        // takes is many times that of an idle connection.
+        let busy = Box::pin(serve_busy(connection, &mut downstream, &mut input, next));
+        if busy.await == Pause::Over {
+            return;
+        }
+        limit = timeouts.idle_rest;
+    }
+}
+
+/// Serves requests until the client makes a pause; `next` is the first one.
+async fn serve_busy(
+    connection: &Connection,
+    downstream: &mut Stream,
+    input: &mut Input,
+    mut next: Next,
+) -> Pause {
+    let limit = connection.worker().timeouts.busy;
+    loop {
+        let after = match next {
+            Next::Quiet => return Pause::Quiet,
+            Next::End => After::Close,
+            Next::Head(len) => request(connection, downstream, input, len).await,
             Next::Refused(failure) => {
                 let record = Record::new(connection, input.take(), None);
-                Box::pin(refuse_garbage(connection, &mut downstream, record, failure)).await
+                Box::pin(refuse_garbage(connection, downstream, record, failure)).await
             }
         };
         match after {
             After::KeepAlive if !connection.is_closing() => {}
-            After::KeepAlive | After::Close => return downstream.close(),
-            After::Cut => return,
-            After::Linger => return Box::pin(reply::linger(connection, &mut downstream)).await,
+            After::KeepAlive | After::Close => {
+                downstream.close();
+                return Pause::Over;
+            }
+            After::Cut => return Pause::Over,
+            After::Linger => {
+                Box::pin(reply::linger(connection, downstream)).await;
+                return Pause::Over;
+            }
         }
+        next = poll_fn(|cx| input.poll_next(cx, connection, downstream, limit)).await;
     }
 }
 

@@ -105,10 +105,15 @@ pub(crate) struct Worker {
 pub(crate) struct Timeouts {
     pub(crate) head: Ticks,
     pub(crate) idle: Ticks,
+    /// How long a connection whose client was busy is kept ready for its next request, and what is left of `idle` then.
+    pub(crate) busy: Ticks,
+    pub(crate) idle_rest: Ticks,
     pub(crate) tcp_idle: Ticks,
     pub(crate) linger: Ticks,
 }
 
+/// How long the room that a request takes is kept for the next one: longer than clients take that are at work.
+const BUSY: Duration = Duration::from_secs(1);
 /// How long a client that was told goodbye may take to read it.
 const LINGER: Duration = Duration::from_secs(1);
 /// Longest time between two sweeps.
@@ -271,10 +276,13 @@ impl Worker {
             .min(config.idle_timeout)
             .min(config.tcp_idle_timeout);
         let connections = Connections::new((shortest / 8).clamp(MIN_TICK, MAX_TICK));
+        let busy = BUSY.min(config.idle_timeout);
         Rc::new(Self {
             timeouts: Timeouts {
                 head: connections.ticks(config.head_timeout),
                 idle: connections.ticks(config.idle_timeout),
+                busy: connections.ticks(busy),
+                idle_rest: connections.ticks(config.idle_timeout - busy),
                 tcp_idle: connections.ticks(config.tcp_idle_timeout),
                 linger: connections.ticks(LINGER),
             },

@@ -11,6 +11,7 @@ use std::{
 use super::scan::{Scanner, blank_lines};
 use crate::data_plane::{
     captured::Connection,
+    connections::Ticks,
     error::Failure,
     net::{Size, Stream},
 };
@@ -41,6 +42,8 @@ pub(super) enum Next {
     Head(usize),
     /// Something that is no request.
     Refused(Failure),
+    /// Not a byte within the time.
+    Quiet,
     /// Nothing more, or nothing more that will be served.
     End,
 }
@@ -73,24 +76,26 @@ impl Input {
         }
     }
 
-    /// Waits for a complete head. Ends without a word at the idle deadline or when the proxy closes idle connections.
+    /// Waits for a complete head, and up to `limit` for its first byte. Ends without a word when the proxy closes idle connections.
     pub(super) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
         connection: &Connection,
         downstream: &mut Stream,
+        limit: Ticks,
     ) -> Poll<Next> {
         loop {
             if let Some(next) = self.find_head(connection) {
                 return Poll::Ready(next);
             }
-            self.set_deadline(connection);
+            self.set_deadline(connection, limit);
             if self.buffer.is_empty() && connection.is_closing() {
                 return Poll::Ready(Next::End);
             }
             if connection.slot().poll_expired(cx).is_ready() {
                 return Poll::Ready(if self.buffer.is_empty() {
-                    Next::End
+                    self.deadline = Deadline::Unset;
+                    Next::Quiet
                 } else {
                     Next::Refused(Failure::HeadTimeout)
                 });
@@ -134,14 +139,14 @@ impl Input {
     }
 
     /// Each deadline runs from the beginning of its wait, so neither empty lines nor a trickle of bytes puts it off.
-    fn set_deadline(&mut self, connection: &Connection) {
-        let timeouts = &connection.worker().timeouts;
+    fn set_deadline(&mut self, connection: &Connection, limit: Ticks) {
         if self.deadline == Deadline::Unset {
             self.deadline = Deadline::Idle;
-            connection.slot().expire_after(timeouts.idle);
+            connection.slot().expire_after(limit);
         }
         if self.deadline == Deadline::Idle && !self.buffer.is_empty() {
             self.deadline = Deadline::Head;
+            let timeouts = &connection.worker().timeouts;
             connection.slot().expire_after(timeouts.head);
         }
     }

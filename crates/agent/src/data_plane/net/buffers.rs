@@ -120,8 +120,9 @@ impl Buffers {
         shelf.free.borrow_mut().push(buffer);
     }
 
-    /// Gives what nobody needed since the last call to the allocator; called about once a second.
+    /// Gives what nobody needed since the last call to the allocator, or the kernel; called about once a second.
     pub(crate) fn trim(&self) {
+        self.pipes.trim();
         self.tiny.trim();
         self.small.trim();
         self.large.trim();

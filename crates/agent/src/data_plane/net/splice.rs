@@ -5,7 +5,7 @@
 //! copied twice less, and what is inside a pipe is bounded by the pipe.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     os::fd::{AsFd, OwnedFd},
     task::{Context, Poll, ready},
@@ -23,6 +23,8 @@ use super::Stream;
 #[derive(Debug, Default)]
 pub(crate) struct Pipes {
     free: RefCell<Vec<Pipe>>,
+    /// Fewest free ones since the last trim: so many nobody needed.
+    unused: Cell<usize>,
 }
 
 /// The way of one direction's bytes past the proxy's memory; holds a pipe only while there is something to move.
@@ -69,10 +71,21 @@ impl Pipes {
     /// # Errors
     /// When no more descriptors may be opened; bytes can be copied instead.
     fn take(&self) -> io::Result<Pipe> {
-        match self.free.borrow_mut().pop() {
+        let mut free = self.free.borrow_mut();
+        let taken = free.pop();
+        self.unused.set(self.unused.get().min(free.len()));
+        match taken {
             Some(pipe) => Ok(pipe),
             None => Pipe::new(),
         }
+    }
+
+    /// Closes what nobody needed since the last call; called about once a second.
+    pub(super) fn trim(&self) {
+        let mut free = self.free.borrow_mut();
+        let keep = free.len().saturating_sub(self.unused.get());
+        free.truncate(keep);
+        self.unused.set(free.len());
     }
 
     /// Takes a pipe back; one that still holds bytes is closed.
@@ -261,6 +274,20 @@ mod tests {
         outcome.unwrap();
         sending.join().unwrap().unwrap();
         assert!(received == expected);
+    }
+
+    #[test]
+    fn pipes_that_nobody_needs_any_more_are_closed() {
+        let pipes = Pipes::default();
+        let burst: Vec<_> = (0..4).map(|_| pipes.take().unwrap()).collect();
+        burst.into_iter().for_each(|pipe| pipes.give(pipe));
+        pipes.trim();
+        assert_eq!(pipes.free.borrow().len(), 4, "they were all in use");
+        pipes.give(pipes.take().unwrap());
+        pipes.trim();
+        assert_eq!(pipes.free.borrow().len(), 1);
+        pipes.trim();
+        assert_eq!(pipes.free.borrow().len(), 0);
     }
 
     #[tokio::test(flavor = "current_thread")]
