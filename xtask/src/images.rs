@@ -106,6 +106,19 @@ pub(crate) fn build(hub: &str, tag: &str) -> anyhow::Result<Vec<(String, u64)>> 
     Ok(built)
 }
 
+/// What the image of this name sets in its programs' environment.
+pub(crate) fn environment(name: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let recipe = project::root().join(format!("images/{name}.Dockerfile"));
+    let recipe =
+        fs::read_to_string(&recipe).with_context(|| format!("cannot read {}", recipe.display()))?;
+    let words = recipe.lines().filter_map(|line| line.strip_prefix("ENV "));
+    let pairs = words.flat_map(str::split_whitespace);
+    let pairs = pairs.filter_map(|pair| pair.split_once('='));
+    Ok(pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
+}
+
 /// Builds `istio-init` as it is in the images and returns the program.
 pub(crate) fn build_init() -> anyhow::Result<PathBuf> {
     Ok(compile("init", &[INIT])?.join(INIT))

@@ -29,6 +29,7 @@ mod server;
 pub(crate) use server::{AccessLog, PlainPod};
 
 use super::{
+    images,
     manifest::{Container, Facts, Manifest},
     project,
 };
@@ -130,7 +131,7 @@ impl Lab {
     ) -> anyhow::Result<MeshPod> {
         let name = &*captured.name.clone();
         let proxy = captured.container(manifest, contract::pod::PROXY_CONTAINER)?;
-        let mut command = self.agent_command(&self.folder.path().join("agent"), &proxy);
+        let mut command = self.agent_command(&self.folder.path().join("agent"), &proxy)?;
         command.args(args);
         let sidecar_log = self.folder.path().join(format!("{name}.sidecar.log"));
         let (sidecar, ready_took) = captured.start_sidecar(&mut command, &sidecar_log, is_ready)?;
@@ -196,16 +197,21 @@ impl Lab {
     }
 
     /// An agent as its container starts it.
-    pub(crate) fn agent_command(&self, program: &Path, container: &Container) -> Command {
+    pub(crate) fn agent_command(
+        &self,
+        program: &Path,
+        container: &Container,
+    ) -> anyhow::Result<Command> {
         let mut command = Command::new(program);
         command
             .args(&container.args)
             .env_clear()
+            .envs(images::environment("agent")?)
             .envs(container.env.iter().cloned())
             .uid(container.uid)
             .gid(container.gid)
             .current_dir("/");
-        command
+        Ok(command)
     }
 
     fn init_command(&self, container: &Container) -> anyhow::Result<InitCommand> {
@@ -333,7 +339,7 @@ pub(crate) fn memory_kib(process: &Process, figure: &str) -> anyhow::Result<u64>
 }
 
 /// Whether the sidecar of this network namespace is ready, as the kubelet asks it.
-fn is_ready() -> bool {
+pub(crate) fn is_ready() -> bool {
     answers(ports::READINESS, paths::HEALTHZ_READY)
 }
 

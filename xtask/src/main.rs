@@ -19,6 +19,7 @@ mod lab;
 mod manifest;
 mod netfilter;
 mod project;
+mod soak;
 mod stand_in;
 mod test;
 mod tidy;
@@ -57,6 +58,8 @@ enum Command {
     /// Run the fuzz targets, a minute each: reviews, templates, merges, YAML, URL paths, flags of istio-init and the kernel's answers to it,
     /// what peers tell the sidecar, HTTP/1 and protocol detection.
     Fuzz(fuzz::Args),
+    /// Load two pairs of pods with faults for ten minutes, and account for every request, page of memory and descriptor.
+    Soak(soak::Args),
     /// Write the code that is made of the .proto files in crates/wire/proto.
     Codegen,
     /// Check the rules of the tree that no compiler holds.
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::E2e(args) => e2e::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Codegen => codegen::run(),
         Command::Tidy => tidy::run(),
         Command::Serve(args) => stand_in::serve(&args),

@@ -12,7 +12,7 @@ use super::{
     e2e::setup,
     netfilter,
     project::{cargo, in_ci, run as run_command},
-    tidy,
+    soak, tidy,
     userns::{self, Rights},
 };
 
@@ -101,18 +101,19 @@ fn kernel_tier(args: &Args, report: &mut Report) -> anyhow::Result<()> {
         return Ok(());
     }
     match userns::rights() {
-        Rights::Own => report.step("kernel", || run_command(cargo().args(KERNEL))),
+        Rights::Own => report.step("kernel", || run_command(cargo().args(KERNEL)))?,
         Rights::UserNamespace => report.step("kernel", || {
             run_command(userns::inside(cargo().get_program().as_ref()).args(KERNEL))
-        }),
+        })?,
         Rights::None => {
             report.skip(
                 "kernel",
                 "it needs root, or user namespaces with a range of ids (apt install uidmap, and a line for you in /etc/subuid and /etc/subgid)",
             );
-            Ok(())
+            return Ok(());
         }
     }
+    report.step("soak", soak::short)
 }
 
 fn has_component(subcommand: &str) -> bool {

@@ -5,6 +5,7 @@
 //! medians with their spread and of ratios, and the same as JSON; `--quick` is the short form that guards a change.
 
 mod contender;
+mod disturbance;
 mod envoy;
 mod figures;
 mod load;

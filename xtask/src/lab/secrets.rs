@@ -20,17 +20,39 @@ pub(crate) struct Secrets {
 /// Service accounts of the pods, the client's first.
 const ACCOUNTS: [&str; 2] = ["client", "server"];
 
+/// Who makes the certificates of two pods, again and again.
+pub(crate) struct Issuer {
+    root: Root,
+    folder: PathBuf,
+}
+
 // === impl Secrets ===
 
 impl Secrets {
     /// Makes the certificates of a client's and a server's pod, in `folder`.
     pub(crate) fn make(folder: &Path) -> anyhow::Result<[Self; 2]> {
-        let root = Root::new("bench");
+        Issuer::new(folder).issue()
+    }
+}
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// A new root; what it issues is in `folder`.
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self {
+            root: Root::new("lab"),
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// Makes new keys and certificates, in the place of earlier ones.
+    pub(crate) fn issue(&self) -> anyhow::Result<[Secrets; 2]> {
         let make = |account, peer| {
-            let own = folder.join(account);
+            let own = self.folder.join(account);
             fs::create_dir_all(&own)?;
-            root.workload(&identity(account)).write_to(&own)?;
-            anyhow::Ok(Self {
+            self.root.workload(&identity(account)).write_to(&own)?;
+            anyhow::Ok(Secrets {
                 folder: own,
                 peer: identity(peer),
             })

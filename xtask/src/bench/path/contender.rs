@@ -69,6 +69,10 @@ pub(super) struct Contender {
     pub(super) named: Named,
     pub(super) client: Side,
     pub(super) server: Side,
+    /// Where each sidecar tells its metrics.
+    pub(super) metrics: Option<(u16, &'static str)>,
+    /// The file that says what the mesh is, where it is read again when it changes.
+    pub(super) mesh: Option<PathBuf>,
 }
 
 /// A pod and its proxy, if it has one.
@@ -104,6 +108,7 @@ impl Contender {
     pub(super) fn start(scene: &Scene<'_>, entry: &Entry) -> anyhow::Result<Self> {
         let name = entry.named.name.replace([' ', '+'], "-");
         let names = [format!("{name}-client"), format!("{name}-server")];
+        let mut mesh_file = None;
         let sides = match &entry.carrier {
             None => names.map(|name| scene.side(&name, scene.lab.node().pod()?, None)),
             Some(carrier) => {
@@ -125,6 +130,9 @@ impl Contender {
                     Family::Plain => [None, None],
                     Family::Mtls => Secrets::make(&folder)?.map(Some),
                 };
+                if let Carrier::Agent { .. } = carrier {
+                    mesh_file = Some(mesh.clone());
+                }
                 let [client, server] = pods;
                 let [of_client, of_server] = secrets;
                 [(client, of_client), (server, of_server)]
@@ -136,6 +144,8 @@ impl Contender {
             named: entry.named.clone(),
             client: client?,
             server: server?,
+            metrics: entry.carrier.as_ref().map(Carrier::metrics),
+            mesh: mesh_file,
         };
         contender.check()?;
         if let (Family::Mtls, Some(carrier)) = (entry.named.family, &entry.carrier) {
@@ -179,7 +189,7 @@ impl Contender {
         Ok(())
     }
 
-    /// Whether the answer came by mTLS, by what the server's sidecar says of it.
+    /// Whether the answer came by mTLS, by what the server's sidecar says of it; it counts a moment after the last byte.
     fn check_mtls(&self, carrier: &Carrier) -> anyhow::Result<()> {
         let (port, path) = match carrier {
             Carrier::Agent { .. } | Carrier::Ztunnel { .. } => {
@@ -189,12 +199,11 @@ impl Contender {
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let pod = &self.server.plain.pod;
-        let figures = pod.enter(|| http::get(address, path, lab::LIMIT))?.body;
-        ensure!(
-            is_mutual(&figures),
-            "{} does not speak mTLS:\n{figures}",
-            self.named.name
-        );
+        let is_mutual = eventually(lab::LIMIT, || {
+            pod.enter(|| http::get(address, path, lab::LIMIT))
+                .is_ok_and(|page| is_mutual(&page.body))
+        });
+        ensure!(is_mutual, "{} does not speak mTLS", self.named.name);
         Ok(())
     }
 }
@@ -221,7 +230,7 @@ impl Scene<'_> {
             Carrier::Agent { program, log } => {
                 let container = contract::pod::PROXY_CONTAINER;
                 let container = captured.container(self.manifest, container)?;
-                let mut command = self.lab.agent_command(program, &container);
+                let mut command = self.lab.agent_command(program, &container)?;
                 command
                     .args(["--concurrency", "1", "--access-log-file"])
                     .arg(&access_log)
@@ -283,6 +292,18 @@ impl Scene<'_> {
             proxy,
             _peer: peer,
         })
+    }
+}
+
+// === impl Carrier ===
+
+impl Carrier {
+    /// Where Prometheus finds what it counts.
+    fn metrics(&self) -> (u16, &'static str) {
+        match self {
+            Self::Agent { .. } | Self::Ztunnel { .. } => (ports::STATUS, paths::STATS_PROMETHEUS),
+            Self::Envoy { .. } => (ports::ADMIN, paths::STATS_PROMETHEUS),
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use testkit::process::Process;
 
 use super::{
     contender::Contender,
-    load::{Direction, Shape, Tools},
+    disturbance::Disturbance,
+    load::{Direction, Sample, Shape, Tools},
     table::Report,
 };
 use crate::lab;
@@ -36,6 +37,8 @@ pub(super) enum Figures {
     Connections,
     /// One large body down, one up.
     Bulk,
+    /// Latency while sidecars are scraped, and while their mesh changes, beside the same in quiet.
+    Disturbed,
     /// Memory under load, with idle connections and afterwards.
     Memory,
 }
@@ -63,6 +66,8 @@ pub(super) const GUARDED: [(&str, &str); 2] =
 const N_IDLE: usize = 1000;
 /// How long after a burst its memory is looked at.
 const SETTLE: Duration = Duration::from_secs(5);
+/// How much longer until sidecars have closed what they kept for the next requests.
+const POOLED: Duration = Duration::from_secs(35);
 const BULK_BYTES: u64 = 1 << 30;
 
 /// Everything that measuring needs.
@@ -99,6 +104,7 @@ pub(super) fn measure(
             Figures::SystemCalls => bench.system_calls()?,
             Figures::Connections => bench.connections()?,
             Figures::Bulk => bench.bulk()?,
+            Figures::Disturbed => bench.disturbed()?,
             Figures::Memory => bench.memory()?,
         }
     }
@@ -109,12 +115,13 @@ pub(super) fn measure(
 
 impl Figures {
     /// In the order in which they are measured: memory before load first, and what leaves traces last.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Start,
         Self::Requests,
         Self::SystemCalls,
         Self::Connections,
         Self::Bulk,
+        Self::Disturbed,
         Self::Memory,
     ];
 }
@@ -148,18 +155,36 @@ impl<'a> Bench<'a> {
                 for (position, contender) in self.turns(round) {
                     let shape = self.shape(connections);
                     let sample = self.tools.requests(contender, shape)?;
-                    let mut add = |figure, value| {
-                        self.report.add(&group, figure, position, value);
-                    };
-                    add(RATE, sample.run.requests_per_second);
-                    add(P50, sample.run.p50_us);
-                    add(P99, sample.run.p99_us);
-                    if let Some(p999) = sample.run.p999_us {
-                        add(P999, p999);
+                    self.note(&group, position, &sample);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, group: &str, position: usize, sample: &Sample) {
+        let mut add = |figure, value| self.report.add(group, figure, position, value);
+        add(RATE, sample.run.requests_per_second);
+        add(P50, sample.run.p50_us);
+        add(P99, sample.run.p99_us);
+        if let Some(p999) = sample.run.p999_us {
+            add(P999, p999);
+        }
+        if let Some(cpu) = mean(&sample.cpu_us) {
+            add(CPU, cpu);
+        }
+    }
+
+    fn disturbed(&mut self) -> anyhow::Result<()> {
+        for round in 0..self.course.rounds {
+            for (position, contender) in self.turns(round) {
+                for disturbance in Disturbance::ALL {
+                    if !disturbance.concerns(contender) {
+                        continue;
                     }
-                    if let Some(cpu) = mean(&sample.cpu_us) {
-                        add(CPU, cpu);
-                    }
+                    let load = || self.tools.requests(contender, self.shape(32));
+                    let sample = disturbance.during(contender, load)?;
+                    self.note(disturbance.group(), position, &sample);
                 }
             }
         }
@@ -248,7 +273,9 @@ impl<'a> Bench<'a> {
             })?;
         }
         thread::sleep(SETTLE);
-        self.note_memory("5 s after they ended")
+        self.note_memory("5 s after they ended")?;
+        thread::sleep(POOLED);
+        self.note_memory("40 s after they ended")
     }
 
     fn note_memory(&mut self, group: &str) -> anyhow::Result<()> {
