@@ -4,6 +4,8 @@
 
 #[path = "control_plane/outage.rs"]
 mod outage;
+#[path = "control_plane/rotation.rs"]
+mod rotation;
 
 use std::time::Duration;
 
