@@ -41,30 +41,15 @@ pub(crate) fn in_ci() -> bool {
     env::var_os("CI").is_some_and(|value| value == "true")
 }
 
-/// How programs are built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// As tests are.
-    Debug,
-    Release,
-}
-
-/// Builds [`PROGRAMS`] and returns the folder that holds them.
-pub(crate) fn build_programs(form: Form) -> anyhow::Result<PathBuf> {
+/// Builds [`PROGRAMS`] in release form and returns the folder that holds them.
+pub(crate) fn build_programs() -> anyhow::Result<PathBuf> {
     let mut command = cargo();
-    command.args(["build", "--locked"]);
+    command.args(["build", "--release", "--locked"]);
     for program in PROGRAMS {
         command.args(["--package", program]);
     }
-    let folder = match form {
-        Form::Debug => "debug",
-        Form::Release => {
-            command.arg("--release");
-            "release"
-        }
-    };
     run(&mut command)?;
-    Ok(target_folder()?.join(folder))
+    Ok(target_folder()?.join("release"))
 }
 
 /// Where cargo puts what it builds.

@@ -42,7 +42,14 @@ fn the_root_is_replaced_under_load_without_a_lost_request() {
 
         let old = authority()?;
         let annotation = format!("{ROTATE_ROOT}=now");
-        kubectl::run(&["-n", NAMESPACE, "annotate", "secret", CA_SECRET, &annotation])?;
+        kubectl::run(&[
+            "-n",
+            NAMESPACE,
+            "annotate",
+            "secret",
+            CA_SECRET,
+            &annotation,
+        ])?;
         wait_for("both roots in the bundle", STEP, || {
             let n_roots = n_roots(&namespace)?;
             Ok(Progress::when(n_roots == 2, || format!("{n_roots} roots")))
