@@ -12,7 +12,7 @@ use super::{
     e2e::setup,
     netfilter,
     project::{cargo, in_ci, run as run_command},
-    soak, tidy,
+    tidy,
     userns::{self, Rights},
 };
 
