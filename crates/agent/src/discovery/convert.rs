@@ -4,6 +4,8 @@
 //! and this sidecar cannot make use of is left out; what contradicts itself is refused with the field. A resource that passes here
 //! passes [`Mesh::build`] by itself.
 
+mod policies;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -12,20 +14,18 @@ use std::{
 };
 
 use prost::Message;
-use wire::{
-    minimesh as wire_mesh,
-    peer_authentication::{Mode, Modes, Policy, PolicyError},
-    workload as wds,
-};
+use wire::{minimesh as wire_mesh, peer_authentication::PolicyError, workload as wds};
+
+pub use policies::{own_modes, policy};
 
 use crate::{
     config::Encoding,
     mesh::{
-        Mesh, Model, MtlsMode, OutboundPolicy, Own,
+        Mesh, Model, OutboundPolicy, Own,
         model::{
             EndpointPort, InboundTls, NetworkAddress, NetworkMode, OutboundTrafficPolicy, Port,
-            PortList, PortNumber, Service, Settings, TunnelProtocol, Workload, WorkloadMode,
-            WorkloadStatus, WorkloadType,
+            PortList, PortNumber, Service, Settings, TunnelProtocol, Workload, WorkloadStatus,
+            WorkloadType,
         },
         problem::{Fault, Place, Problem},
     },
@@ -173,42 +173,6 @@ pub fn settings(body: &[u8]) -> Result<Settings, Refusal> {
     })
 }
 
-/// Decodes a PeerAuthentication.
-///
-/// # Errors
-/// When it is none, says what this version does not know, or is called otherwise than `name`.
-pub fn policy(name: &str, body: &[u8]) -> Result<Policy, Refusal> {
-    let message = wire_mesh::PeerAuthentication::decode(body).map_err(Refusal::Garbled)?;
-    let policy = Policy::try_from(&message).map_err(Refusal::Policy)?;
-    let expected = policy.resource_name();
-    if expected == name {
-        Ok(policy)
-    } else {
-        Err(Refusal::Name { expected })
-    }
-}
-
-/// What `policies`, all of which select the own pod, mean for its ports.
-#[must_use]
-pub fn own_modes(policies: &[Policy]) -> WorkloadMode {
-    let modes = Modes::resolve(policies);
-    let ports = modes.ports.iter();
-    WorkloadMode {
-        mode: Some(mode(modes.mode)),
-        ports: ports
-            .map(|(port, of_port)| (PortNumber::from(*port), mode(*of_port)))
-            .collect(),
-    }
-}
-
-fn mode(mode: Mode) -> MtlsMode {
-    match mode {
-        Mode::Disable => MtlsMode::Disable,
-        Mode::Permissive => MtlsMode::Permissive,
-        Mode::Strict => MtlsMode::Strict,
-    }
-}
-
 fn check(model: &Model, own: &Own) -> Result<(), Refusal> {
     Mesh::build(model, own, None)
         .map(drop)
@@ -226,17 +190,24 @@ fn service(message: wds::Service, network: &str) -> Result<Service, Refusal> {
             addresses.push(NetworkAddress(ip));
         }
     }
-    let ports = message.ports.iter().enumerate().map(|(idx, port)| {
+    let mut ports: Vec<Port> = Vec::new();
+    for (idx, port) in message.ports.iter().enumerate() {
         let place = |field| Place::root("ports").index(idx).field(field);
-        Ok(Port {
-            service_port: number(port.service_port, || place("servicePort"))?,
-            target_port: target(port.target_port, || place("targetPort"))?,
+        let service_port = number(port.service_port, || place("servicePort"))?;
+        let target_port = target(port.target_port, || place("targetPort"))?;
+        // DNS has one for TCP and one for UDP, and Istio tells of both.
+        if ports.iter().any(|known| known.service_port == service_port) {
+            continue;
+        }
+        ports.push(Port {
+            service_port,
+            target_port,
             name: String::new(),
             app_protocol: app_protocol(port.app_protocol).map(str::to_owned),
-        })
-    });
+        });
+    }
     Ok(Service {
-        ports: ports.collect::<Result<_, Refusal>>()?,
+        ports,
         name: message.name,
         namespace: message.namespace,
         hostname: message.hostname,

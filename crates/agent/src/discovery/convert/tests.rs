@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use wire::Any;
 
 use super::*;
+use crate::mesh::MtlsMode;
 
 const WEB: &str = "Kubernetes//Pod/shop/web-0";
 const SERVICE: &str = "shop/web.shop.svc.cluster.local";
@@ -96,6 +97,13 @@ fn a_service_keeps_what_matters() {
     assert_eq!(service.ports[0].target_port, None);
     assert_eq!(service.ports[0].app_protocol.as_deref(), Some("grpc"));
     check_address(SERVICE, &of_service(web()), &own(), "").unwrap();
+}
+
+#[test]
+fn a_port_of_two_transports_is_one() {
+    let mut dns = web();
+    dns.ports.push(dns.ports[0]);
+    assert_eq!(service_of(dns).ports.len(), 1);
 }
 
 #[test]
