@@ -35,6 +35,11 @@ pub enum Command {
     /// Asks what the API server asks (the webhook's selectors) and then what the injector asks, of a pod or workload in the cluster or of a manifest.
     /// The exit status is 0 if every pod is or would be injected, 3 if one is not, and 1 if that cannot be found out or the pod would be refused.
     Why(WhyArgs),
+    /// Show which pod holds which certificate, and until when.
+    ///
+    /// Asks each sidecar by its metrics port through the API server, which takes the right to `get` `pods/proxy`. The exit status is 0 if every one holds a
+    /// certificate that counts, and 1 if one does not or cannot be asked.
+    Certs(CertsArgs),
     /// Work on the injection configuration itself: its templates and values.
     Template(TemplateArgs),
     /// Print the version.
@@ -132,6 +137,37 @@ pub struct WhyArgs {
     /// What the pods would be injected with.
     #[command(flatten)]
     pub configuration: ConfigurationArgs,
+}
+
+/// Flags of `minimesh certs`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CertsArgs {
+    /// One pod; without it all pods of the namespace that run and have a sidecar.
+    #[arg(env = "MINIMESH_POD", value_name = "POD")]
+    pub pod: Option<String>,
+
+    /// Namespace of the pods; without it the kubeconfig context's.
+    #[arg(short, long, env = "MINIMESH_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+
+    /// Look at the pods of all namespaces.
+    #[arg(short = 'A', long, env = "MINIMESH_ALL_NAMESPACES", conflicts_with_all = ["namespace", "pod"])]
+    pub all_namespaces: bool,
+
+    /// How to say it: text for people, json for programs, one object for each pod.
+    #[arg(
+        short,
+        long,
+        env = "MINIMESH_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub output: Format,
+
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Flags of `minimesh template lint`.

@@ -5,12 +5,14 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use cluster::{Options, RequestError, Target};
+use http_body_util::{BodyExt as _, Limited};
 use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1};
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, NotUsed, Object},
+    client::Body,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -67,6 +69,10 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// As `kubectl` asks for them.
 const NODES_PER_PAGE: u32 = 500;
 const OBJECTS_PER_PAGE: u32 = 500;
+/// The metrics of a sidecar with as many peers as it tells apart.
+const MAX_PAGE: usize = 64 << 20;
+/// How much of a refusal is shown.
+const MAX_SHOWN: usize = 200;
 /// The list that a page belongs to is gone.
 const GONE: u16 = 410;
 
@@ -214,6 +220,35 @@ impl Cluster {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// What `GET path` says on a port of a pod, reached through the API server.
+    ///
+    /// # Errors
+    /// The API server does not let us, the pod does not answer, or it answers with something else than a page of text.
+    pub(crate) fn ask_pod(
+        &self,
+        namespace: &str,
+        pod: &str,
+        port: u16,
+        path: &str,
+    ) -> anyhow::Result<String> {
+        let uri = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}");
+        let request = http::Request::get(uri).body(Body::empty())?;
+        let answer = self.runtime.block_on(async {
+            let answer = self.client.send(request).await?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), MAX_PAGE);
+            let body = body.collect().await.map_err(kube::Error::Service)?;
+            Ok::<_, kube::Error>((status, body.to_bytes()))
+        });
+        let (status, body) = answer.map_err(RequestError::from)?;
+        let page = String::from_utf8_lossy(&body);
+        if !status.is_success() {
+            let said: String = page.chars().take(MAX_SHOWN).collect();
+            bail!("port {port} answers {status}: {}", said.trim());
+        }
+        Ok(page.into_owned())
     }
 
     /// Reads all webhook configurations that may change objects, the mesh's and others'.

@@ -9,9 +9,11 @@
 //!                     ├─ workload: which part of a resource is the pod
 //!                     ├─ why: the same decision, told instead of done
 //!                     └─ template: the configuration itself, checked and planned
+//! sidecars, through the API server ─► certs: who holds what until when
 //! ```
 
 pub mod args;
+pub mod certs;
 pub mod kube_inject;
 pub mod kube_uninject;
 pub mod template;
@@ -38,6 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::KubeInject(args) => kube_inject::run(args)?,
         Command::KubeUninject(args) => kube_uninject::run(args)?,
         Command::Why(args) => return why::run(args),
+        Command::Certs(args) => return certs::run(args),
         Command::Template(args) => return template::run(args),
         Command::Version => {
             output::write(None, &format!("minimesh {}\n", env!("CARGO_PKG_VERSION")))?;

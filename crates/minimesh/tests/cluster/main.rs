@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod api_server;
+mod certs;
 mod plan;
 mod why;
 
