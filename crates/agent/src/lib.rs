@@ -29,6 +29,7 @@ pub mod mesh;
 pub mod peer;
 pub mod pod_info;
 pub mod request;
+pub mod spiffe;
 pub mod status;
 pub mod tls;
 pub mod wait;

@@ -15,6 +15,7 @@ pub mod hello;
 pub mod holder;
 mod peer;
 pub mod reload;
+pub mod revoked;
 pub(crate) mod session;
 mod store;
 mod verifier;

@@ -4,7 +4,12 @@
 //! the housekeeping thread. Which source it is, is decided once: files go before the node's SPIFFE implementation, and that before the
 //! certificate authority. Whom they trust follows the mesh.
 
-use std::path::Path;
+use std::{
+    convert::Infallible,
+    os::unix::fs::FileTypeExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use contract::paths;
 use prometheus_client::registry::Registry;
@@ -16,17 +21,20 @@ use crate::{
     config::Config,
     files::Voice,
     mesh::MeshStore,
+    spiffe,
     tls::{
         Store,
         credentials::Settings,
         holder::{Cache, Holder, Output},
         reload::{Ask, LoadError, Reloader},
+        revoked::RevokedFile,
     },
 };
 
 /// The credentials and what keeps them up to date.
 pub(super) enum Certificates {
     Files(Box<Reloader>),
+    Socket(Box<spiffe::Source>),
     Authority(Box<ca::Source>),
 }
 
@@ -44,11 +52,16 @@ impl Certificates {
         mesh: MeshStore,
         (group, readiness): (&Group, &Readiness),
     ) -> Result<Self, LoadError> {
-        let given = config.tls.settings.clone();
-        let ask: Ask = Box::new(move || with_trust_domains(&given, &mesh));
+        let ask = settings(config, mesh);
         if let Some((folder, is_required)) = folder(config) {
             info!(folder = %folder.display(), "certificates come from files");
             return Self::files(folder, is_required, ask);
+        }
+        if let Some(socket) = socket(config) {
+            info!(socket = %socket.display(), "certificates come from the SPIFFE Workload API");
+            let holder = Holder::new(ask, None);
+            let source = spiffe::Source::new(socket.to_owned(), holder, group.clone(), readiness);
+            return Ok(Self::Socket(Box::new(source)));
         }
         match client(config, group) {
             Some(client) => {
@@ -68,6 +81,7 @@ impl Certificates {
     pub(super) fn store(&self) -> Store {
         match self {
             Self::Files(files) => files.store().clone(),
+            Self::Socket(source) => source.store().clone(),
             Self::Authority(source) => source.store().clone(),
         }
     }
@@ -87,9 +101,13 @@ impl Certificates {
                 let ended = token.run_until_cancelled(files.run(voice)).await;
                 ended.unwrap_or(Ok(()))
             }),
+            Self::Socket(source) => group.spawn_essential("certificates", async move {
+                token.run_until_cancelled(source.run()).await;
+                Ok::<(), Infallible>(())
+            }),
             Self::Authority(source) => group.spawn_essential("certificates", async move {
                 token.run_until_cancelled(source.run()).await;
-                Ok::<(), std::convert::Infallible>(())
+                Ok::<(), Infallible>(())
             }),
         }
     }
@@ -109,6 +127,17 @@ fn folder(config: &Config) -> Option<(&Path, bool)> {
         () if n_files(folder) > 0 && !is_output => Some((folder, true)),
         () => None,
     }
+}
+
+/// The socket of the node's SPIFFE implementation, if it is there or has to be.
+fn socket(config: &Config) -> Option<&Path> {
+    let certificates = &config.certificates;
+    let socket = certificates.socket.as_path();
+    let is_there = || {
+        let metadata = socket.metadata();
+        metadata.is_ok_and(|metadata| metadata.file_type().is_socket())
+    };
+    (certificates.socket_is_required || is_there()).then_some(socket)
 }
 
 fn n_files(folder: &Path) -> usize {
@@ -148,6 +177,19 @@ fn authority(config: &Config, client: ca::Client, ask: Ask, readiness: &Readines
         output: certificates.output.clone().map(Output::new),
     };
     ca::Source::new(client, holder, certificates.renewal, keep, readiness)
+}
+
+/// What is asked at each look: the settings with the mesh's trust domains and revoked certificates as they are then.
+fn settings(config: &Config, mesh: MeshStore) -> Ask {
+    let given = config.tls.settings.clone();
+    let revoked = Mutex::new(RevokedFile::start(PathBuf::from(paths::CRL)));
+    Box::new(move || {
+        let mut settings = with_trust_domains(&given, &mesh);
+        // Nothing that panics is done under the lock.
+        let mut revoked = revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        settings.revoked = revoked.look();
+        settings
+    })
 }
 
 /// The settings with the trust domain of the mesh and its aliases. A name that no SPIFFE ID can have is nobody's.

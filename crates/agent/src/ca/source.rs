@@ -12,19 +12,15 @@ use std::{
 };
 
 use identity::validity::Stamp;
-use runtime::{
-    error::chain,
-    files::Change,
-    readiness::{Detail, Guard, Readiness},
-};
+use runtime::{error::chain, files::Change, readiness::Readiness};
 use time::OffsetDateTime;
 use tokio::time::sleep;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::{AskError, Backoff, Client, Metrics, Renewal};
 use crate::tls::{
     Store,
-    holder::{Cache, HoldError, Holder, Material, Output},
+    holder::{Cache, HoldError, Holder, Material, Output, Report},
 };
 
 /// Certificates from an authority.
@@ -69,11 +65,7 @@ pub enum Failure {
 struct State {
     due: SystemTime,
     backoff: Backoff,
-    /// What was said last, so that the same is not said again and again.
-    said: Option<String>,
-    has_failed: bool,
-    waiting: Option<Guard>,
-    detail: Detail,
+    report: Report,
 }
 
 type Asking = Pin<Box<dyn Future<Output = Result<Material, AskError>> + Send>>;
@@ -82,8 +74,6 @@ type Asking = Pin<Box<dyn Future<Output = Result<Material, AskError>> + Send>>;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Sidecars that see new roots at the same time do not all ask at the same time.
 const SPREAD: Duration = Duration::from_secs(10);
-/// For readiness and its details.
-const NAME: &str = "certificate";
 
 // === impl Source ===
 
@@ -107,10 +97,7 @@ impl Source {
             state: State {
                 due: SystemTime::UNIX_EPOCH,
                 backoff: Backoff::default(),
-                said: None,
-                has_failed: false,
-                waiting: Some(readiness.register(NAME)),
-                detail: readiness.detail(NAME),
+                report: Report::new(readiness),
             },
         };
         source.restore();
@@ -141,7 +128,7 @@ impl Source {
         let mut asking: Option<(Instant, Asking)> = None;
         loop {
             if asking.is_none() && (self.clock)() >= self.state.due {
-                self.metrics.sent(self.state.has_failed);
+                self.metrics.sent(self.state.report.has_failed());
                 asking = Some((Instant::now(), Box::pin(self.client.clone().ask())));
             }
             let answer = async {
@@ -177,7 +164,8 @@ impl Source {
         self.metrics.ended(took, taken.is_err());
         match taken {
             Ok(end) => {
-                self.state.succeeded();
+                self.state.report.succeeded();
+                self.state.backoff.reset();
                 self.state.due = self.renewal.due(now, end, chance());
                 let next = Stamp(OffsetDateTime::from(self.state.due));
                 info!(certificate = self.holder.summary(), took_ms = took.as_millis(), renewal = %next, "certified");
@@ -211,7 +199,7 @@ impl Source {
 
     /// Asks soon, so that the certificate is of the authority's present root before an old one goes. Who has none has waited for just this.
     fn hasten(&mut self, now: SystemTime) {
-        let soon = if self.state.has_failed {
+        let soon = if self.state.report.has_failed() {
             now
         } else {
             now + SPREAD.mul_f64(fastrand::f64())
@@ -221,7 +209,7 @@ impl Source {
 
     fn failed(&mut self, failure: &Failure, now: SystemTime) {
         let reason = self.holder.note(failure, now);
-        self.state.failed(reason, &self.holder.summary());
+        self.state.report.failed(reason, &self.holder.summary());
     }
 
     fn keep(&self) {
@@ -254,7 +242,7 @@ impl Source {
         };
         match restored {
             Ok(()) => {
-                self.state.waiting = None;
+                self.state.report.has_one();
                 info!(
                     certificate = self.holder.summary(),
                     "the last certificate of this pod serves until there is a new one"
@@ -263,33 +251,6 @@ impl Source {
             // It has ended, for example.
             Err(error) => debug!(error, "the last certificate of this pod is of no more use"),
         }
-    }
-}
-
-// === impl State ===
-
-impl State {
-    fn succeeded(&mut self) {
-        self.waiting = None;
-        self.has_failed = false;
-        self.said = None;
-        self.backoff.reset();
-        self.detail.clear();
-    }
-
-    fn failed(&mut self, reason: String, current: &str) {
-        self.has_failed = true;
-        if self.said.as_ref() == Some(&reason) {
-            debug!(error = reason, "not certified yet");
-            return;
-        }
-        warn!(
-            error = reason,
-            current, "not certified, tried again; the same reason is not said again"
-        );
-        self.detail
-            .set(format!("{current} is in use, and none is better: {reason}"));
-        self.said = Some(reason);
     }
 }
 

@@ -58,6 +58,7 @@ impl<'a> Reader<'a> {
                 trust_domains: own.into_iter().collect(),
                 oldest: oldest.unwrap_or_default(),
                 key_exchange: policy.unwrap_or_default(),
+                ..Settings::default()
             },
         }
     }

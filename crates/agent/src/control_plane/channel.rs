@@ -50,7 +50,7 @@ const TASK: &str = "control plane connection";
 
 impl Channel {
     /// Begins HTTP/2 on `stream`.
-    pub(super) async fn over<S>(stream: S, group: &Group) -> Result<Self, hyper::Error>
+    pub(crate) async fn over<S>(stream: S, group: &Group) -> Result<Self, hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {

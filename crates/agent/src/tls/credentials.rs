@@ -35,6 +35,7 @@ pub use error::CredentialsError;
 use super::{
     alpn,
     peer::fingerprint,
+    revoked::Revoked,
     verifier::{Verifier, Welcome},
 };
 
@@ -59,6 +60,8 @@ pub struct Settings {
     pub oldest: Oldest,
     /// How keys are agreed on. Default: classical.
     pub key_exchange: KeyExchange,
+    /// Who does not count any more. Default: nobody.
+    pub revoked: Revoked,
 }
 
 /// Oldest version of TLS that is spoken.
@@ -155,6 +158,7 @@ impl Credentials {
         let verifier = Verifier {
             roots: Arc::clone(&roots),
             welcome: Welcome::Of(welcome(&id, settings)),
+            revoked: settings.revoked.lists().clone(),
             algorithms: provider.signature_verification_algorithms,
         };
         let build = Build {

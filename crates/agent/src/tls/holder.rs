@@ -1,10 +1,11 @@
 //! Credentials that somebody hands out while the proxy runs, checked and kept in use.
 //!
-//! [`crate::ca`] brings the [`Material`]; a [`Holder`] judges it as peers will, puts it into the [`Store`], and makes the
+//! [`crate::ca`] and [`crate::spiffe`] bring the [`Material`]; a [`Holder`] judges it as peers will, puts it into the [`Store`], and makes the
 //! credentials anew when the mesh's roots or trust domains change. What is refused leaves the last good credentials in place: a `Holder` never
 //! takes credentials away.
 
 mod keep;
+mod report;
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
@@ -24,6 +25,7 @@ use super::{
 };
 
 pub use keep::{Cache, CacheError, Output, WriteError};
+pub use report::Report;
 
 /// A certificate with its key, and the roots that whoever gave it trusts.
 #[derive(Clone)]

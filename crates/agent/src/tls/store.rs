@@ -119,6 +119,19 @@ impl Collector for Store {
             let labels = [("resource_name", name)];
             gauge.encode(family.encode_family(&labels)?)?;
         }
+        let mut family = encoder.encode_descriptor(
+            "minimesh_agent_certificate_not_after_seconds",
+            "Who we are to others, and the end of that certificate's time in seconds since 1970",
+            None,
+            MetricType::Gauge,
+        )?;
+        // Exact up to 2^53.
+        let end = ConstGauge::new(credentials.validity().not_after.unix_timestamp() as f64);
+        let labels = [
+            ("identity", credentials.id().as_str()),
+            ("serial", credentials.serial()),
+        ];
+        end.encode(family.encode_family(&labels)?)?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use identity::{
-    TrustBundle, TrustDomain,
+    Revocations, TrustBundle, TrustDomain,
     verify::{self, End, Expected},
 };
 use rustls::{
@@ -29,6 +29,7 @@ use time::OffsetDateTime;
 pub(super) struct Verifier {
     pub(super) roots: Arc<TrustBundle>,
     pub(super) welcome: Welcome,
+    pub(super) revoked: Revocations,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -62,7 +63,7 @@ impl Verifier {
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let now = OffsetDateTime::from_unix_timestamp(seconds)
             .map_err(|_| Error::FailedToGetCurrentTime)?;
-        match verify::peer(&chain, &self.roots, end, expected, now) {
+        match verify::peer_unless_revoked(&chain, &self.roots, &self.revoked, end, expected, now) {
             Ok(_) => Ok(()),
             Err(error) => Err(error.into()),
         }

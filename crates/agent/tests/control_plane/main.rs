@@ -5,3 +5,4 @@
 mod certificates;
 mod connection;
 mod harness;
+mod spiffe;
