@@ -102,8 +102,7 @@ fn endpoints_come_and_go_under_kept_connections_without_a_lost_request() {
         let namespace = scene.namespace(Injection::Enabled)?;
         let other = scene.namespace(Injection::Enabled)?;
         namespace.apply(&of_namespace("STRICT"))?;
-        let rolling = Manifest::read("rolling.yaml")?;
-        namespace.apply(&rolling.changed("Deployment", &without_pre_stop()))?;
+        namespace.apply(&Manifest::read("rolling.yaml")?)?;
         other.apply(&Manifest::read("client.yaml")?)?;
         let client = other.pod("client");
         client.wait_ready()?;
@@ -142,15 +141,6 @@ fn service_of_all_names() -> Value {
         "metadata": {"name": "names"},
         "spec": {"selector": {"app": "server"}, "ports": ports},
     })
-}
-
-fn without_pre_stop() -> Value {
-    json!({"spec": {"template": {"spec": {"containers": [{
-        "name": "nginx",
-        "image": "nginx:stable",
-        "ports": [{"name": "http", "containerPort": 80}],
-        "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
-    }]}}}})
 }
 
 fn rolled_out(namespace: &Namespace) -> anyhow::Result<()> {

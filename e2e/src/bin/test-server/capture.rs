@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::Context;
 use serde::Serialize;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 /// Flags of `test-server capture`.
 #[derive(Debug, clap::Args)]
@@ -72,19 +72,52 @@ fn listen(args: &Args, ended: &AtomicBool) -> anyhow::Result<Seen> {
     let protocol = Protocol::from(i32::from(EVERYTHING));
     let mut socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))
         .context("cannot listen on the node's links, which takes CAP_NET_RAW")?;
+    // A node's own traffic would fill the socket's queue, and what is sought would be lost.
+    socket
+        .attach_filter(&only(args.address))
+        .context("cannot filter what is heard")?;
     socket.set_read_timeout(Some(PAUSE))?;
     writeln!(io::stdout(), "listening")?;
     let mut seen = Seen::default();
     let mut buffer = vec![0; MAX_FRAME];
-    while !ended.load(Ordering::Relaxed) {
+    loop {
+        // Looked at before the read, so that what was heard by then is still counted.
+        let is_last = ended.load(Ordering::Relaxed);
         match socket.read(&mut buffer) {
             Ok(len) => seen.add(buffer.get(..len).unwrap_or_default(), args),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock && is_last => return Ok(seen),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error).context("cannot listen on the node's links"),
         }
     }
-    Ok(seen)
+}
+
+/// Lets frames through that bear the address as source or destination, by its last four bytes (classic BPF, `linux/filter.h`).
+fn only(address: IpAddr) -> [SockFilter; 8] {
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_WORD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const ETHERNET: u32 = 14;
+    let (kind, source, destination, end) = match address {
+        IpAddr::V4(ip) => (0x0800, ETHERNET + 12, ETHERNET + 16, ip.to_bits()),
+        IpAddr::V6(ip) => {
+            let [.., a, b, c, d] = ip.octets();
+            let end = u32::from_be_bytes([a, b, c, d]);
+            (0x86dd, ETHERNET + 8 + 12, ETHERNET + 24 + 12, end)
+        }
+    };
+    [
+        SockFilter::new(LOAD_HALF, 0, 0, 12),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 5, kind),
+        SockFilter::new(LOAD_WORD, 0, 0, source),
+        SockFilter::new(JUMP_IF_EQUAL, 2, 0, end),
+        SockFilter::new(LOAD_WORD, 0, 0, destination),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, end),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
 }
 
 // === impl Seen ===

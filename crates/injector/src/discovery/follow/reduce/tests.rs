@@ -1,4 +1,8 @@
 //! What the API server sends, and what is kept of it.
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "each value is written where it is given away"
+)]
 
 use serde_json::{Value, json};
 
