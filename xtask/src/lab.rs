@@ -196,7 +196,7 @@ impl Lab {
         self.folder.path()
     }
 
-    /// An agent as its container starts it.
+    /// An agent as its container starts it, but for the control plane: a lab has none, and whoever wants certificates gives them as files.
     pub(crate) fn agent_command(
         &self,
         program: &Path,
@@ -208,6 +208,7 @@ impl Lab {
             .env_clear()
             .envs(images::environment("agent")?)
             .envs(container.env.iter().cloned())
+            .env_remove(contract::env::CA_ADDR)
             .uid(container.uid)
             .gid(container.gid)
             .current_dir("/");
