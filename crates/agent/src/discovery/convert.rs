@@ -1,4 +1,4 @@
-//! Messages of discovery in the words of the mesh's [`model`].
+//! Messages of discovery in the words of the mesh's [`model`](crate::mesh::model).
 //!
 //! Called for each resource when it comes, which decides whether it is used, and again when a model is made of all. What a message says
 //! and this sidecar cannot make use of is left out; what contradicts itself is refused with the field. A resource that passes here

@@ -1,7 +1,7 @@
 //! Whose a token is, as the API server says.
 //!
 //! The [`Authenticator`](super::Authenticator) asks a [`Review`]; in a cluster that is [`TokenReviews`], and tests and benches stand in for
-//! it. [`judge`] is the whole decision: only a token that the API server vouches for, for our audience, of a service account, makes a caller.
+//! it. `judge` is the whole decision: only a token that the API server vouches for, for our audience, of a service account, makes a caller.
 
 use std::sync::Arc;
 
