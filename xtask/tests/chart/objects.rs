@@ -180,6 +180,7 @@ fn rights_are_as_few_as_work() {
             " | secrets | istio-ca-secret | get,list,watch,update,patch",
             "coordination.k8s.io | leases |  | create",
             "coordination.k8s.io | leases | minimesh-leader | get,update",
+            " | secrets | cacerts | get,list,watch",
             "events.k8s.io | events |  | create,patch",
             " | configmaps | istio-sidecar-injector | get",
         ]
