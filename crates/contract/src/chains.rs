@@ -14,6 +14,8 @@ pub const OUTPUT: &str = "output";
 pub const ISTIO_INBOUND: &str = "ISTIO_INBOUND";
 /// Decides which outbound connections are captured.
 pub const ISTIO_OUTPUT: &str = "ISTIO_OUTPUT";
+/// Gives what the proxy sends its connection tracking zone; `ISTIO_OUTPUT` in iptables' raw table.
+pub const ISTIO_OUTPUT_RAW: &str = "ISTIO_OUTPUT-raw";
 /// Redirects to the outbound port.
 pub const ISTIO_REDIRECT: &str = "ISTIO_REDIRECT";
 /// Redirects to the inbound port.

@@ -22,3 +22,6 @@ pub const ROUTE_PROTOCOL: u8 = 137;
 pub const DNS_UPSTREAM_ZONE: u16 = 1;
 /// Zone of connection tracking for DNS between applications and the agent.
 pub const DNS_DOWNSTREAM_ZONE: u16 = 2;
+/// Zone of connection tracking for what the proxy sends by TCP, set by the rules: in the zone of all others a connection of the proxy and one of
+/// an application could have the same addresses and ports, one after the other, and the second would go where the first one went.
+pub const PROXY_ZONE: u16 = 3;

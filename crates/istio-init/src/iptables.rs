@@ -110,6 +110,7 @@ fn target(action: Action) -> String {
         Action::SaveMark => "CONNMARK --save-mark".to_owned(),
         Action::RestoreMark => "CONNMARK --restore-mark".to_owned(),
         Action::Zone(zone) => format!("CT --zone {zone}"),
+        Action::OriginalZone(zone) => format!("CT --zone-orig {zone}"),
         Action::Drop => "DROP".to_owned(),
     }
 }

@@ -76,6 +76,7 @@ fn statement(rule: &Rule) -> String {
         Action::SaveMark => "ct mark set meta mark".to_owned(),
         Action::RestoreMark => "meta mark set ct mark".to_owned(),
         Action::Zone(zone) => format!("ct zone set {zone}"),
+        Action::OriginalZone(zone) => format!("ct original zone set {zone}"),
         Action::Drop => "drop".to_owned(),
     }
 }

@@ -180,6 +180,9 @@ pub enum Action {
     RestoreMark,
     /// Track the packet's connection in this zone, unless a zone was chosen already.
     Zone(u16),
+    /// Track the packet's connection in this zone as far as its own direction goes, unless a zone was
+    /// chosen already; what comes back is looked for outside of zones.
+    OriginalZone(u16),
     /// Drop the packet; counted.
     Drop,
 }

@@ -1,13 +1,14 @@
 //! The whole policy: from what is to be captured to the rules that capture it.
 //!
 //! Called with a [`Capture`] and the namespace's families; pure. The order of the sections is
-//! Istio's, so that its output and ours can be laid side by side, and the verdict for every packet
-//! is that of Istio's iptables rules whichever backend is asked for.
+//! Istio's, so that its output and ours can be laid side by side, and the verdict for the first packet
+//! of a connection is that of Istio's iptables rules whichever backend is asked for.
 
 mod dns;
 mod inbound;
 mod outbound;
 mod tproxy;
+mod zones;
 
 use std::num::NonZeroU16;
 
@@ -52,6 +53,7 @@ pub fn plan(capture: &Capture, families: Families, backend: Backend) -> Plan {
     inbound::rules(&mut builder);
     outbound::rules(&mut builder);
     tproxy::marks(&mut builder);
+    zones::rules(&mut builder);
     Plan {
         families,
         rules: builder.rules,

@@ -209,7 +209,11 @@ impl Walk<'_> {
                 Action::Tproxy { port, mark } => self.tproxy(port, mark.get()),
                 Action::Drop => Left::With(Verdict::Drop),
                 Action::Jump(target) => self.chain(table, target),
-                Action::Mark(_) | Action::SaveMark | Action::RestoreMark | Action::Zone(_) => {
+                Action::Mark(_)
+                | Action::SaveMark
+                | Action::RestoreMark
+                | Action::Zone(_)
+                | Action::OriginalZone(_) => {
                     self.note(rule.action);
                     Left::Through
                 }
@@ -242,7 +246,9 @@ impl Walk<'_> {
             Action::SaveMark if is_tracked => self.connection_mark = self.mark,
             Action::RestoreMark if is_tracked => self.mark = self.connection_mark,
             // Whose connection is known by now, on the way back in through `lo`, keeps its zone.
-            Action::Zone(zone) if self.direction == self.packet.direction => {
+            Action::Zone(zone) | Action::OriginalZone(zone)
+                if self.direction == self.packet.direction =>
+            {
                 self.zone = self.zone.or(Some(zone));
             }
             _ => {}

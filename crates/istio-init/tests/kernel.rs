@@ -15,6 +15,8 @@ mod dns;
 mod drift;
 #[path = "kernel/lab.rs"]
 mod lab;
+#[path = "kernel/ports.rs"]
+mod ports_again;
 #[path = "kernel/sample.rs"]
 mod sample;
 #[path = "kernel/tproxy.rs"]

@@ -389,6 +389,23 @@ proptest! {
         }
     }
 
+    /// Where an application's connection is captured, one of the proxy with the same addresses and ports is tracked apart from it.
+    #[test]
+    fn what_is_captured_from_an_application_is_never_tracked_as_what_the_proxy_sends(capture in captures(), packet in packets(), by_user in any::<bool>()) {
+        let application = Packet { direction: Direction::Outgoing, interface: "eth0".to_owned(), owner: Some(Owner { user: 7, group: 7 }), state: State::New, ..packet };
+        let owner = match by_user {
+            true => Owner { user: capture.proxy_uids[0], group: 7 },
+            false => Owner { user: 7, group: capture.proxy_gids[0] },
+        };
+        let proxys = Packet { owner: Some(owner), ..application.clone() };
+        for (plan, backend) in &plans(&capture, Families::V4AndV6) {
+            let [of_application, of_proxy] = [&application, &proxys].map(|packet| walk(plan, *backend, packet));
+            if matches!(of_application.verdict, Verdict::Redirect(_)) {
+                prop_assert_ne!(of_application.zone, of_proxy.zone);
+            }
+        }
+    }
+
     /// The loop guard: whatever else is asked for, what the proxy sends to others leaves.
     #[test]
     fn the_proxys_own_connections_to_others_pass(capture in captures(), packet in packets(), by_user in any::<bool>()) {

@@ -29,7 +29,7 @@ fn the_answer_names_the_rules_and_what_becomes_of_the_packet() {
     let packet = "tcp out 10.0.0.1:80 uid 1000";
     assert_eq!(
         answer(&["--packet", packet, "-i", "*", "-u", "1337"]),
-        "tcp out 10.0.0.1:80 uid 1000\n  output: jump ISTIO_OUTPUT\n  ISTIO_OUTPUT: jump ISTIO_REDIRECT\n  \
+        "tcp out 10.0.0.1:80 uid 1000\n  output-raw: meta l4proto tcp jump ISTIO_OUTPUT-raw\n  output: jump ISTIO_OUTPUT\n  ISTIO_OUTPUT: jump ISTIO_REDIRECT\n  \
          ISTIO_REDIRECT: meta l4proto tcp counter redirect to :15001\n  => captured: redirected to port 15001 of the pod itself\n"
     );
     assert_eq!(
@@ -68,9 +68,9 @@ fn for_programs_there_is_an_object_a_line() {
         .collect();
     assert_eq!(answers[0]["verdict"], "redirect");
     assert_eq!(answers[0]["port"], 15001);
-    assert_eq!(answers[0]["rules"][1]["chain"], "ISTIO_OUTPUT");
+    assert_eq!(answers[0]["rules"][2]["chain"], "ISTIO_OUTPUT");
     assert_eq!(answers[1]["verdict"], "pass");
-    assert_eq!(answers[1]["rules"][1]["rule"], "tcp dport 22 return");
+    assert_eq!(answers[1]["rules"][2]["rule"], "tcp dport 22 return");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 mod decode;
 
-use super::uapi::{self, expression as attribute};
+use super::uapi::{self, direction, expression as attribute};
 use crate::netlink::Packet;
 
 /// One step of a rule: load something, compare it, or act.
@@ -31,6 +31,8 @@ pub(crate) enum Expression {
     SetTracking {
         /// Which fact.
         key: u32,
+        /// Whether it is told of the original direction alone.
+        is_original: bool,
     },
     /// Load bytes of the packet.
     Payload {
@@ -137,10 +139,7 @@ impl Expression {
                 packet.number(attribute::CT_DESTINATION, uapi::REGISTER);
                 packet.number(attribute::CT_KEY, *key);
             }
-            Self::SetTracking { key } => {
-                packet.number(attribute::CT_KEY, *key);
-                packet.number(attribute::CT_SOURCE, uapi::REGISTER);
-            }
+            Self::SetTracking { key, is_original } => encode_tracking(packet, *key, *is_original),
             Self::Payload {
                 base,
                 offset,
@@ -183,6 +182,14 @@ impl Expression {
             Self::Verdict { code, chain } => encode_verdict(packet, *code, chain.as_deref()),
             Self::Counter | Self::Foreign => {}
         }
+    }
+}
+
+fn encode_tracking(packet: &mut Packet, key: u32, is_original: bool) {
+    packet.number(attribute::CT_KEY, key);
+    packet.number(attribute::CT_SOURCE, uapi::REGISTER);
+    if is_original {
+        packet.bytes_attribute(attribute::CT_DIRECTION, &[direction::ORIGINAL]);
     }
 }
 

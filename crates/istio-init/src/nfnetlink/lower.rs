@@ -101,18 +101,19 @@ fn action(rule: &Rule) -> Vec<Expression> {
             steps
         }
         Action::Mark(mark) => set_mark(mark).to_vec(),
-        Action::SaveMark => vec![load(meta::MARK), Expression::SetTracking { key: ct::MARK }],
+        Action::SaveMark => vec![
+            load(meta::MARK),
+            Expression::SetTracking {
+                key: ct::MARK,
+                is_original: false,
+            },
+        ],
         Action::RestoreMark => vec![
             Expression::Tracking { key: ct::MARK },
             Expression::SetMeta { key: meta::MARK },
         ],
-        Action::Zone(zone) => {
-            let value = zone.to_ne_bytes().to_vec();
-            vec![
-                Expression::Value { value },
-                Expression::SetTracking { key: ct::ZONE },
-            ]
-        }
+        Action::Zone(zone) => set_zone(zone, false).to_vec(),
+        Action::OriginalZone(zone) => set_zone(zone, true).to_vec(),
         Action::Drop => vec![verdict(uapi::VERDICT_DROP, None)],
     }
 }
@@ -122,6 +123,17 @@ fn set_mark(mark: u32) -> [Expression; 2] {
     [
         Expression::Value { value },
         Expression::SetMeta { key: meta::MARK },
+    ]
+}
+
+fn set_zone(zone: u16, is_original: bool) -> [Expression; 2] {
+    let value = zone.to_ne_bytes().to_vec();
+    [
+        Expression::Value { value },
+        Expression::SetTracking {
+            key: ct::ZONE,
+            is_original,
+        },
     ]
 }
 

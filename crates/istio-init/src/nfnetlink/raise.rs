@@ -36,7 +36,7 @@ pub(crate) struct Foreign {
 }
 
 /// Every chain with the table that it stands for.
-const PLACES: [(Chain, Table); 15] = [
+const PLACES: [(Chain, Table); 16] = [
     (Chain::Prerouting, Table::Raw),
     (Chain::Prerouting, Table::Mangle),
     (Chain::Prerouting, Table::Nat),
@@ -48,6 +48,7 @@ const PLACES: [(Chain, Table); 15] = [
     (Chain::IstioInbound, Table::Nat),
     (Chain::IstioRedirect, Table::Nat),
     (Chain::IstioInRedirect, Table::Nat),
+    (Chain::IstioOutput, Table::Raw),
     (Chain::IstioOutput, Table::Nat),
     (Chain::IstioOutputDns, Table::Raw),
     (Chain::IstioOutputDns, Table::Nat),
@@ -282,15 +283,27 @@ fn action(steps: &[Expression]) -> Option<Action> {
         }
         [
             Step::Meta { key: meta::MARK },
-            Step::SetTracking { key: ct::MARK },
+            Step::SetTracking {
+                key: ct::MARK,
+                is_original: false,
+            },
         ] => Some(Action::SaveMark),
         [
             Step::Tracking { key: ct::MARK },
             Step::SetMeta { key: meta::MARK },
         ] => Some(Action::RestoreMark),
-        [Step::Value { value }, Step::SetTracking { key: ct::ZONE }] => {
-            let zone = value.as_slice().try_into().ok()?;
-            Some(Action::Zone(u16::from_ne_bytes(zone)))
+        [
+            Step::Value { value },
+            Step::SetTracking {
+                key: ct::ZONE,
+                is_original,
+            },
+        ] => {
+            let zone = u16::from_ne_bytes(value.as_slice().try_into().ok()?);
+            Some(match is_original {
+                true => Action::OriginalZone(zone),
+                false => Action::Zone(zone),
+            })
         }
         _ => None,
     }

@@ -14,7 +14,8 @@ fn expressions() -> impl Strategy<Value = Expression> {
         any::<u32>().prop_map(|key| Expression::Meta { key }),
         any::<u32>().prop_map(|key| Expression::SetMeta { key }),
         any::<u32>().prop_map(|key| Expression::Tracking { key }),
-        any::<u32>().prop_map(|key| Expression::SetTracking { key }),
+        (any::<u32>(), any::<bool>())
+            .prop_map(|(key, is_original)| Expression::SetTracking { key, is_original }),
         any::<u32>().prop_map(|family| Expression::Tproxy { family }),
         (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(base, offset, length)| {
             Expression::Payload {

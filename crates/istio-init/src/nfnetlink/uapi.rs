@@ -110,6 +110,7 @@ pub(super) mod expression {
     pub(in crate::nfnetlink) const META_KEY: u16 = 2;
     pub(in crate::nfnetlink) const CT_DESTINATION: u16 = 1;
     pub(in crate::nfnetlink) const CT_KEY: u16 = 2;
+    pub(in crate::nfnetlink) const CT_DIRECTION: u16 = 3;
     pub(in crate::nfnetlink) const META_SOURCE: u16 = 3;
     pub(in crate::nfnetlink) const CT_SOURCE: u16 = 4;
     pub(in crate::nfnetlink) const PAYLOAD_DESTINATION: u16 = 1;
@@ -165,6 +166,13 @@ pub(super) mod ct {
     pub(in crate::nfnetlink) const INVALID: u32 = 1;
     pub(in crate::nfnetlink) const ESTABLISHED: u32 = 2;
     pub(in crate::nfnetlink) const RELATED: u32 = 4;
+}
+
+/// Directions of a connection (`enum ip_conntrack_dir`); the last one is what the kernel reports where
+/// no direction was named.
+pub(super) mod direction {
+    pub(in crate::nfnetlink) const ORIGINAL: u8 = 0;
+    pub(in crate::nfnetlink) const BOTH: u8 = 2;
 }
 
 /// Where a payload's offset counts from.

@@ -29,7 +29,7 @@ pub enum Chain {
     IstioRedirect,
     /// Redirects to the inbound port.
     IstioInRedirect,
-    /// Decides which outbound connections are captured.
+    /// Decides which outbound connections are captured, and which are tracked in a zone of their own.
     IstioOutput,
     /// Redirects questions to DNS servers, and gives them a zone of connection tracking.
     IstioOutputDns,
@@ -123,6 +123,7 @@ impl Chain {
             (Self::Output, Table::Raw) => chains::OUTPUT_RAW,
             (Self::IstioInbound, Table::Mangle) => chains::ISTIO_INBOUND_MANGLE,
             (Self::IstioInbound, Table::Raw) => chains::ISTIO_INBOUND_RAW,
+            (Self::IstioOutput, Table::Raw) => chains::ISTIO_OUTPUT_RAW,
             (Self::IstioOutputDns, Table::Raw) => chains::ISTIO_OUTPUT_DNS_RAW,
             (
                 Self::IstioInbound
@@ -149,6 +150,7 @@ mod tests {
             Chain::Prerouting,
             Chain::Output,
             Chain::IstioInbound,
+            Chain::IstioOutput,
             Chain::IstioOutputDns,
         ];
         let mut names: Vec<&str> = chains
@@ -157,7 +159,7 @@ mod tests {
             .collect();
         names.sort_unstable();
         names.dedup();
-        // Questions to DNS servers have no chain in the mangle table, so there the name is free.
-        assert_eq!(names.len(), 11, "{names:?}");
+        // These two have no chain in the mangle table, so there the name is free.
+        assert_eq!(names.len(), 13, "{names:?}");
     }
 }

@@ -168,7 +168,7 @@ fn a_failure_names_direction_family_and_rule() {
         seen: Seen::Stranger,
     }
     .to_string();
-    assert!(failure.ends_with("; see the rules output: jump ISTIO_OUTPUT, ISTIO_OUTPUT: jump ISTIO_REDIRECT, ISTIO_REDIRECT: meta l4proto tcp counter redirect to :15001"), "{failure}");
+    assert!(failure.ends_with("; see the rules output-raw: meta l4proto tcp jump ISTIO_OUTPUT-raw, output: jump ISTIO_OUTPUT, ISTIO_OUTPUT: jump ISTIO_REDIRECT, ISTIO_REDIRECT: meta l4proto tcp counter redirect to :15001"), "{failure}");
 }
 
 #[test]

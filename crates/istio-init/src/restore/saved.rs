@@ -265,7 +265,7 @@ fn value(name: &str, text: &str) -> String {
     match name {
         "-s" | "-d" => network(text).unwrap_or_else(|| text.to_owned()),
         "--mark" | "--set-mark" | "--set-xmark" | "--tproxy-mark" | "--nfmask" | "--ctmask"
-        | "--zone" => mark(text),
+        | "--zone" | "--zone-orig" => mark(text),
         "--ctstate" => {
             let mut states: Vec<&str> = text.split(',').collect();
             states.sort_unstable();

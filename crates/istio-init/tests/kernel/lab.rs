@@ -163,6 +163,12 @@ impl Listener {
         Some(SocketAddrV6::new(ip, u16::from_be(address.sin6_port), 0, 0).into())
     }
 
+    /// The next connection, or nothing if there is none.
+    pub(crate) fn next(&self) -> Option<TcpStream> {
+        let accepted = self.v4.accept().or_else(|_| self.v6.accept());
+        Some(accepted.ok()?.0)
+    }
+
     /// Whether somebody came since it was asked last.
     pub(crate) fn was_reached(&self) -> bool {
         let mut reached = false;

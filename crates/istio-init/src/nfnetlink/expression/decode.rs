@@ -6,7 +6,7 @@
 use super::Expression;
 use crate::{
     netlink::{Attribute, Malformed},
-    nfnetlink::uapi::{self, expression as attribute},
+    nfnetlink::uapi::{self, direction, expression as attribute},
 };
 
 /// Attributes of an expression by number, each at most once.
@@ -43,15 +43,7 @@ impl Expression {
                 |key| Self::Meta { key },
                 |key| Self::SetMeta { key },
             )?,
-            "ct" => data.fact(
-                [
-                    attribute::CT_KEY,
-                    attribute::CT_DESTINATION,
-                    attribute::CT_SOURCE,
-                ],
-                |key| Self::Tracking { key },
-                |key| Self::SetTracking { key },
-            )?,
+            "ct" => data.tracking()?,
             "payload" if is_value(attribute::PAYLOAD_DESTINATION)? => data.payload()?,
             "bitwise"
                 if is_value(attribute::BITWISE_SOURCE)?
@@ -149,6 +141,27 @@ impl<'a> Fields<'a> {
             (None, Some(uapi::REGISTER)) => key.map(set),
             _ => None,
         })
+    }
+
+    /// A direction is only ever named where something is told of the original one.
+    fn tracking(&self) -> Result<Option<Expression>, Malformed> {
+        let direction = self.attribute(attribute::CT_DIRECTION);
+        let is_original = match direction.map(|direction| direction.value) {
+            None | Some([direction::BOTH]) => false,
+            Some([direction::ORIGINAL]) => true,
+            Some(_) => return Ok(None),
+        };
+        let keys = [
+            attribute::CT_KEY,
+            attribute::CT_DESTINATION,
+            attribute::CT_SOURCE,
+        ];
+        let fact = self.fact(
+            keys,
+            |key| Expression::Tracking { key },
+            |key| Expression::SetTracking { key, is_original },
+        )?;
+        Ok(fact.filter(|fact| !is_original || matches!(fact, Expression::SetTracking { .. })))
     }
 
     /// The kernel fills in the last port of the range, which is the first.
