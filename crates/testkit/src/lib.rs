@@ -10,6 +10,7 @@
 //!   └─ veth ── Pod
 //! ```
 
+pub mod api_server;
 pub mod cases;
 pub mod corpus;
 pub mod golden;

@@ -56,6 +56,12 @@ impl Root {
         &self.pem
     }
 
+    /// The private key.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// An authority below this one, and its certificate.
     #[must_use]
     pub fn intermediate(&self, name: &str) -> (Self, String) {

@@ -3,7 +3,6 @@
 //! Starts the injector from files, without a cluster, and sends it the same review over and over on TLS connections that are kept.
 //! With `--against`, another injector runs beside it, with `--istiod` Istio's control plane; they take turns, so that they compare.
 
-mod api_server;
 mod scripts;
 mod server;
 

@@ -12,9 +12,12 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use testkit::process::{Process, eventually};
+use testkit::{
+    api_server::ApiServer,
+    process::{Process, eventually},
+};
 
-use super::{api_server, scripts::Review};
+use super::scripts::Review;
 use crate::bench::{cpu_us, wrk};
 
 /// A program that serves reviews.
@@ -88,11 +91,8 @@ impl Server {
     /// Starts Istio's control plane, `pilot-discovery`, against an API server that has nothing.
     pub(super) fn istiod(program: &Path, folder: &Path) -> anyhow::Result<Self> {
         let program = found(program)?;
-        let api_server = api_server::start()?;
-        fs::write(
-            folder.join("kubeconfig"),
-            api_server::kubeconfig(api_server),
-        )?;
+        let kubeconfig = ApiServer::start()?.kubeconfig();
+        fs::write(folder.join("kubeconfig"), kubeconfig)?;
         // It takes no port 0 for reviews, or does not tell which one it got.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let log = folder.join("istiod.log");
