@@ -15,7 +15,7 @@ use super::{
 };
 use crate::mesh::{
     Model,
-    model::{NetworkMode, PeerAuthentication, PortNumber, Service, Settings, Workload},
+    model::{NetworkMode, PortNumber, Service, Settings, Workload},
 };
 
 /// A service, and what decides between two of one name or address.
@@ -25,14 +25,9 @@ struct Listed {
     rank: (bool, u64),
 }
 
-/// The addresses that `client` holds, with these settings and modes. `network` is the pod's own.
+/// The addresses that `client` holds, with these settings and without modes. `network` is the pod's own.
 #[must_use]
-pub fn assemble(
-    client: &Client,
-    network: &str,
-    settings: Settings,
-    peer_authentication: PeerAuthentication,
-) -> Model {
+pub fn assemble(client: &Client, network: &str, settings: Settings) -> Model {
     let (mut services, mut workloads) = (Vec::new(), Vec::new());
     for (_, held) in client.resources(Kind::Address) {
         // What is held has passed once.
@@ -50,9 +45,9 @@ pub fn assemble(
     refer(&mut workloads, &services);
     Model {
         settings,
-        peer_authentication,
         services,
         workloads,
+        ..Model::default()
     }
 }
 

@@ -8,11 +8,12 @@
 //! without a word about its address, must not make the address look like nobody's.
 
 mod index;
+mod upkeep;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::sync::oneshot;
@@ -56,11 +57,6 @@ enum Answer {
 /// Addresses that are asked about at the same time. Each costs some 200 bytes here and a name at the control plane, which takes twice as
 /// many names on a stream: there must be room for the services, too.
 const MOST_ASKED: usize = 8192;
-/// How long an address stays that nobody uses: longer than most pauses between two calls, shorter than a working day's drift.
-const IDLE: Duration = Duration::from_secs(10 * 60);
-/// What has been used so recently may still be in use: twice the time between two reports of the workers.
-const RECENT: Duration = Duration::from_secs(60);
-
 // === impl Book ===
 
 impl Book {
@@ -183,30 +179,31 @@ impl Book {
         self.follow_parents(client);
     }
 
-    /// Lets go of what nobody has used for long, and of what came along with it.
-    pub fn sweep(&mut self, client: &mut Client, now: Instant) -> bool {
-        let idle: Vec<IpAddr> = self
-            .asked
-            .iter()
-            .filter(|(_, asked)| !asked.is_pinned && age(asked, now) > IDLE)
-            .map(|(address, _)| *address)
-            .collect();
-        for address in &idle {
-            self.close(*address, client);
-        }
-        self.follow_parents(client);
-        self.forget_strangers(client)
+    /// Asks anew about what a control plane does not tell of by itself, as istiod does not, without doubting anything meanwhile: who
+    /// comes to an address where nobody was, and which pods come to a service.
+    pub fn ask_again(&self, client: &mut Client) {
+        self.repeat(client, |_| true);
     }
 
-    /// Asks anew about every address where nobody was, without doubting it meanwhile: for a control plane that does not tell of
-    /// somebody who comes there, as istiod does not.
-    pub fn ask_again(&self, client: &mut Client) {
-        for (address, asked) in &self.asked {
-            if asked.answer == Answer::Nobody {
-                let name = name_of(*address);
-                client.unsubscribe(&name);
-                client.subscribe(&name);
-            }
+    /// The same, of addresses where nobody was only about those that are to stay known.
+    pub fn ask_again_soon(&self, client: &mut Client) {
+        self.repeat(client, |asked| asked.is_pinned);
+    }
+
+    fn repeat(&self, client: &mut Client, is_urgent: impl Fn(&Asked) -> bool) {
+        let addresses = self
+            .asked
+            .iter()
+            .filter(|(address, asked)| match asked.answer {
+                Answer::Open => false,
+                Answer::Nobody => is_urgent(asked),
+                Answer::Somebody => self.index.leads_to_service(**address),
+            });
+        let addresses = addresses.map(|(address, _)| name_of(*address));
+        let services = self.parents.iter().cloned();
+        for name in addresses.chain(services) {
+            client.unsubscribe(&name);
+            client.subscribe(&name);
         }
     }
 
@@ -293,31 +290,6 @@ impl Book {
         })
     }
 
-    fn close(&mut self, address: IpAddr, client: &mut Client) {
-        client.unsubscribe(&name_of(address));
-        self.asked.remove(&address);
-        self.is_changed = true;
-    }
-
-    /// Lets go of the addresses that have been unused for longest, if there is no room for another one.
-    fn make_room(&mut self, client: &mut Client, now: Instant) -> bool {
-        if self.asked.len() < MOST_ASKED {
-            return true;
-        }
-        let mut unused: Vec<(Duration, IpAddr)> = self
-            .asked
-            .iter()
-            .filter(|(_, asked)| !asked.is_pinned && age(asked, now) > RECENT)
-            .map(|(address, asked)| (age(asked, now), *address))
-            .collect();
-        unused.sort_unstable_by(|a, b| b.cmp(a));
-        // Some at once, so that the next ones find room without another look.
-        for (_, address) in unused.iter().take(MOST_ASKED / 16) {
-            self.close(*address, client);
-        }
-        self.asked.len() < MOST_ASKED
-    }
-
     fn answer(&mut self, address: IpAddr, answer: Answer) {
         if let Some(asked) = self.asked.get_mut(&address)
             && asked.answer != answer
@@ -375,21 +347,6 @@ impl Book {
         self.parents = wanted;
         self.is_changed = true;
     }
-
-    /// Lets go of resources that nothing which is asked about leads to; whether there were any.
-    fn forget_strangers(&mut self, client: &mut Client) -> bool {
-        let is_asked = |address| self.asked.contains_key(&address);
-        let strangers = self.index.strangers(is_asked, &self.parents);
-        for name in &strangers {
-            self.index.erase(name);
-            client.forget(name);
-        }
-        !strangers.is_empty()
-    }
-}
-
-fn age(asked: &Asked, now: Instant) -> Duration {
-    now.saturating_duration_since(asked.last_used)
 }
 
 #[cfg(test)]

@@ -4,20 +4,23 @@
 //! [`Client::restart`] begins a new stream, which resumes where the last one ended. Resources are kept as bytes with their versions:
 //! those that pass a check replace the ones of their name, the others are refused by name while all the rest of the response is used.
 //!
+//! The mesh's own types are asked for as soon as the control plane is known to be the mesh's own, and of no other.
 //! A subscription changes in requests of its own, without a nonce: istiod takes no change from a request that acknowledges
 //! (`pilot/pkg/xds/delta.go`).
 
 mod feed;
+mod held;
 mod kind;
 
 use std::collections::BTreeSet;
 
 use wire::{
     core::Node,
-    discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource},
+    discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse},
 };
 
-pub use kind::Kind;
+pub use held::Held;
+pub use kind::{Kind, Server, identifier};
 
 use feed::{Feed, Owed};
 
@@ -27,22 +30,12 @@ pub struct Client {
     node: Node,
     /// Whether the stream of the moment knows who asks.
     is_introduced: bool,
+    /// Whose the control plane was that answered last; nothing before the first answer.
+    server: Option<Server>,
     /// In the order of [`Kind::ALL`].
     feeds: [Feed; 3],
     n_bytes: usize,
     n_taken: u64,
-}
-
-/// A resource as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Held {
-    /// Differs when the contents do; empty if the control plane says none.
-    pub version: Box<str>,
-    /// The message, without its type.
-    pub body: Box<[u8]>,
-    /// The later of two came later.
-    pub order: u64,
 }
 
 /// What became of a response.
@@ -74,14 +67,6 @@ pub struct Unasked {
     pub type_url: String,
 }
 
-/// More than the longest name that Istio makes, of a cluster, a namespace and a host name of 253 bytes each.
-const LONGEST_NAME: usize = 1024;
-/// Far more than a hash.
-const LONGEST_VERSION: usize = 128;
-/// Pods and services of a mesh that one sidecar may be told of: the most of which a first request can say the versions within 4 MB.
-const MOST_RESOURCES: usize = 30_000;
-/// All resources together; five times what so many take.
-const MOST_BYTES: usize = 48 << 20;
 /// Refused resources that one acknowledgement tells of.
 const SHOWN: usize = 3;
 /// Longest part of a text of the control plane's that is shown.
@@ -97,26 +82,26 @@ impl Client {
         Self {
             node,
             is_introduced: false,
+            server: None,
             feeds: [
+                Feed::new(Kind::Address, names),
                 Feed::new(Kind::Settings, None),
                 Feed::new(Kind::PeerAuthentication, None),
-                Feed::new(Kind::Address, names),
             ],
             n_bytes: 0,
             n_taken: 0,
         }
     }
 
-    /// Puts a resource of an earlier life back, as if it had come on an earlier stream; refuses more than a server may send.
-    pub fn restore(&mut self, kind: Kind, name: &str, version: &str, body: &[u8]) -> bool {
-        let resource = Arrived {
-            name,
-            version,
-            body,
-        };
-        self.check_bounds(kind, &resource)
-            .map(|()| self.hold(kind, &resource))
-            .is_ok()
+    /// Takes the word of an earlier life for whose the control plane is, until it answers.
+    pub fn expect(&mut self, server: Server) {
+        self.server = Some(server);
+    }
+
+    /// Whose the control plane is, by the last answer; nothing before the first one.
+    #[must_use]
+    pub fn server(&self) -> Option<Server> {
+        self.server
     }
 
     /// Begins a new stream: everything is asked for again, with the versions of what is held.
@@ -148,7 +133,10 @@ impl Client {
 
     /// The next request to be sent, if there is any to send.
     pub fn next_request(&mut self) -> Option<DeltaDiscoveryRequest> {
-        let mut request = self.feeds.iter_mut().find_map(Feed::next_request)?;
+        let asks_all = self.asks_own_types();
+        let is_due = |feed: &&mut Feed| asks_all || feed.is_open || !feed.kind.is_own();
+        let mut feeds = self.feeds.iter_mut().filter(is_due);
+        let mut request = feeds.find_map(Feed::next_request)?;
         if !self.is_introduced {
             self.is_introduced = true;
             request.node = Some(self.node.clone());
@@ -177,6 +165,7 @@ impl Client {
             .ok_or_else(|| Unasked {
                 type_url: shown(&response.type_url),
             })?;
+        self.server = Some(Server::of(&response));
         let n_resources = response.resources.len();
         let mut taken = Taken {
             kind,
@@ -253,90 +242,16 @@ impl Client {
         self.n_bytes
     }
 
-    /// Whether the resource is other than the one of its name that is held.
-    fn take_resource(
-        &mut self,
-        kind: Kind,
-        resource: &Resource,
-        check: &mut Check<'_>,
-    ) -> Result<bool, String> {
-        let Some(any) = &resource.resource else {
-            return Err("there is nothing in it".to_owned());
-        };
-        if any.type_url != kind.type_url() {
-            return Err(format!("it is of type {:?}", shown(&any.type_url)));
+    /// Of the mesh's own control plane; and where no address is asked about, so that no answer would tell whose it is.
+    fn asks_own_types(&self) -> bool {
+        match self.server {
+            Some(server) => server == Server::Own,
+            None => self.names(Kind::Address).is_some_and(BTreeSet::is_empty),
         }
-        let arrived = Arrived {
-            name: &resource.name,
-            version: &resource.version,
-            body: &any.value,
-        };
-        self.check_bounds(kind, &arrived)?;
-        let held = self.feed_mut(kind).resources.get_mut(arrived.name);
-        if held.is_some_and(|held| *held.body == *arrived.body && *held.version == *arrived.version)
-        {
-            // Sent again because it was asked for again.
-            return Ok(false);
-        }
-        check(kind, arrived.name, arrived.body)?;
-        self.hold(kind, &arrived);
-        Ok(true)
-    }
-
-    fn check_bounds(&self, kind: Kind, resource: &Arrived<'_>) -> Result<(), String> {
-        if resource.name.is_empty() {
-            return Err("it has no name".to_owned());
-        }
-        if resource.name.len() > LONGEST_NAME {
-            return Err(format!("its name is longer than {LONGEST_NAME} bytes"));
-        }
-        if resource.version.len() > LONGEST_VERSION {
-            return Err(format!(
-                "its version is longer than {LONGEST_VERSION} bytes"
-            ));
-        }
-        let n_held: usize = self.feeds.iter().map(|feed| feed.resources.len()).sum();
-        let known = self.feed(kind).resources.get(resource.name);
-        if known.is_none() && n_held >= MOST_RESOURCES {
-            return Err(format!(
-                "{MOST_RESOURCES} resources are held already, which is the most"
-            ));
-        }
-        let size = self.n_bytes + resource.size();
-        let freed = known.map_or(0, |held| held.size(resource.name));
-        if size.saturating_sub(freed) > MOST_BYTES {
-            return Err(format!(
-                "more than {MOST_BYTES} bytes would be held, which is the most"
-            ));
-        }
-        Ok(())
-    }
-
-    fn hold(&mut self, kind: Kind, resource: &Arrived<'_>) {
-        self.drop_held(kind, resource.name);
-        self.n_taken += 1;
-        self.n_bytes += resource.size();
-        // A copy: the bytes that came share one buffer with all others of their response.
-        let held = Held {
-            version: resource.version.into(),
-            body: resource.body.into(),
-            order: self.n_taken,
-        };
-        let resources = &mut self.feed_mut(kind).resources;
-        resources.insert(resource.name.into(), held);
-    }
-
-    /// Whether there was anything to drop.
-    fn drop_held(&mut self, kind: Kind, name: &str) -> bool {
-        let Some(held) = self.feed_mut(kind).resources.remove(name) else {
-            return false;
-        };
-        self.n_bytes = self.n_bytes.saturating_sub(held.size(name));
-        true
     }
 
     fn feed(&self, kind: Kind) -> &Feed {
-        let [settings, peer_authentication, address] = &self.feeds;
+        let [address, settings, peer_authentication] = &self.feeds;
         match kind {
             Kind::Settings => settings,
             Kind::PeerAuthentication => peer_authentication,
@@ -345,33 +260,12 @@ impl Client {
     }
 
     fn feed_mut(&mut self, kind: Kind) -> &mut Feed {
-        let [settings, peer_authentication, address] = &mut self.feeds;
+        let [address, settings, peer_authentication] = &mut self.feeds;
         match kind {
             Kind::Settings => settings,
             Kind::PeerAuthentication => peer_authentication,
             Kind::Address => address,
         }
-    }
-}
-
-// === impl Held ===
-
-impl Held {
-    fn size(&self, name: &str) -> usize {
-        name.len() + self.version.len() + self.body.len()
-    }
-}
-
-/// A resource that came, in parts.
-struct Arrived<'a> {
-    name: &'a str,
-    version: &'a str,
-    body: &'a [u8],
-}
-
-impl Arrived<'_> {
-    fn size(&self) -> usize {
-        self.name.len() + self.version.len() + self.body.len()
     }
 }
 

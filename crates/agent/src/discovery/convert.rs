@@ -16,7 +16,7 @@ use std::{
 use prost::Message;
 use wire::{minimesh as wire_mesh, peer_authentication::PolicyError, workload as wds};
 
-pub use policies::{own_modes, policy};
+pub use policies::{attached_modes, own_modes, policy};
 
 use crate::{
     config::Encoding,
@@ -257,6 +257,7 @@ fn workload(message: wds::Workload) -> Result<Workload, Refusal> {
         workload_name: message.workload_name,
         cluster_id: message.cluster_id,
         node: message.node,
+        authorization_policies: message.authorization_policies,
     })
 }
 

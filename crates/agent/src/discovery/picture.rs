@@ -7,11 +7,11 @@
 
 mod build;
 mod cached;
+mod questions;
 mod report;
 
 use std::{
     collections::BTreeSet,
-    mem,
     path::PathBuf,
     time::{Duration, Instant, SystemTime},
 };
@@ -24,12 +24,12 @@ use wire::{core::Node, discovery::DeltaDiscoveryResponse};
 use super::{
     book::Book,
     cache::Contents,
-    client::{Client, Kind, Taken, Unasked},
+    client::{Client, Kind, Server, Taken, Unasked, identifier},
     convert,
-    demand::{Answers, Publisher, Question},
-    status::{KindLabels, ResultLabels, Status},
+    demand::Publisher,
+    status::{KindLabels, Status},
 };
-use crate::mesh::{MeshStore, Own};
+use crate::mesh::{MeshStore, Own, model::WorkloadMode};
 
 /// What discovery goes by.
 #[derive(Clone, Debug)]
@@ -59,8 +59,10 @@ pub struct Picture {
     status: Status,
     /// Types that were answered once and for which nothing had to be refused then, in this life or the one before.
     answered: BTreeSet<Kind>,
-    /// Whether the control plane does not know our own types; nothing before it has said who it is.
-    is_foreign: Option<bool>,
+    /// How the own ports are taken, as it was told last.
+    modes: Option<WorkloadMode>,
+    /// Whether the own pod is among what is held.
+    knows_own: bool,
     cache_from: Option<SystemTime>,
     /// Whether the mesh is not what is held.
     is_behind: bool,
@@ -69,6 +71,8 @@ pub struct Picture {
     save_at: Option<Instant>,
     last_saved: Option<Instant>,
     sweep_at: Instant,
+    /// When a control plane that does not tell of newcomers is asked about them.
+    again_at: Option<Instant>,
     /// When the first picture of everything is complete, unless more of it comes.
     complete_at: Option<Instant>,
     is_complete: bool,
@@ -76,8 +80,6 @@ pub struct Picture {
     waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// First words of our own control plane's name for itself.
-const OURS: &str = "minimesh";
 /// Building may take a fifth of the thread's time: it waits four times as long as it took.
 const REST: u32 = 4;
 /// Shortest time between two builds, so that a burst of small changes is one.
@@ -90,6 +92,10 @@ const SAVE_AFTER: Duration = Duration::from_secs(1);
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often what is unused is looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a control plane that does not know the own pod yet is asked about it.
+const OWN_INTERVAL: Duration = Duration::from_secs(1);
+/// How long after a pod went it is asked which ones have come: those of a rollout are to be one.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 // === impl Picture ===
 
@@ -112,7 +118,8 @@ impl Picture {
             publisher,
             status,
             answered: BTreeSet::new(),
-            is_foreign: None,
+            modes: None,
+            knows_own: false,
             cache_from: None,
             is_behind: true,
             apply_at: None,
@@ -120,6 +127,7 @@ impl Picture {
             save_at: None,
             last_saved: None,
             sweep_at: now + SWEEP_INTERVAL,
+            again_at: None,
             complete_at: None,
             is_complete: false,
             waiting: Vec::new(),
@@ -150,9 +158,14 @@ impl Picture {
     /// Whether the control plane has said in this life all that a sidecar needs to be ready.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        let mut ours = [Kind::Settings, Kind::PeerAuthentication].into_iter();
         let is_answered = |kind| self.client.is_answered(kind) && self.answered.contains(&kind);
-        let ours = self.is_foreign == Some(true) || ours.all(is_answered);
+        let policies = if self.is_foreign() {
+            self.knows_own
+        } else {
+            [Kind::Settings, Kind::PeerAuthentication]
+                .into_iter()
+                .all(is_answered)
+        };
         let mut addresses = self.settings.own.addresses.iter();
         let own = if self.settings.wildcard {
             self.is_complete
@@ -165,7 +178,16 @@ impl Picture {
             .names(Kind::Address)
             .is_some_and(BTreeSet::is_empty);
         let addresses = is_silent || self.client.is_answered(Kind::Address);
-        ours && own && addresses && !self.is_behind
+        policies && own && addresses && !self.is_behind
+    }
+
+    /// What keeps the sidecar from being ready although the control plane answers, if that is so.
+    #[must_use]
+    pub fn awaited(&self) -> Option<&'static str> {
+        self.awaits_own().then_some(
+            "the control plane answers and does not tell of this pod, whose policies are therefore not known; does it see the pod's \
+             namespace, and serve workloads (PILOT_ENABLE_AMBIENT of istiod)?",
+        )
     }
 
     /// Where the cache is.
@@ -185,13 +207,10 @@ impl Picture {
     /// # Errors
     /// When nobody asked for its type.
     pub fn take(&mut self, response: DeltaDiscoveryResponse, now: Instant) -> Result<(), Unasked> {
-        let identifier = response.control_plane.as_ref();
-        let identifier = identifier.map_or("", |plane| plane.identifier.as_str());
-        let is_foreign = !identifier.starts_with(OURS);
-        self.is_behind |= self.is_foreign.replace(is_foreign) != Some(is_foreign);
+        let server = self.client.server();
         let (version, identifier) = (
             super::source::shown(&response.system_version_info),
-            super::source::shown(identifier),
+            super::source::shown(identifier(&response)),
         );
         let Settings { own, network, .. } = &self.settings;
         let mut check = |kind, name: &str, body: &[u8]| {
@@ -204,6 +223,7 @@ impl Picture {
         };
         let is_partial = response.system_version_info == wire::PARTIAL;
         let taken = self.client.take(response, &mut check)?;
+        self.is_behind |= self.client.server() != server;
         if let Some(reason) = &taken.reason {
             error!(kind = taken.kind.as_str(), %reason, "resources of discovery are refused");
             let label = KindLabels {
@@ -223,38 +243,14 @@ impl Picture {
             }
         });
         self.catch_up(now);
+        self.await_own(now);
         Ok(())
-    }
-
-    /// Takes a question of a worker.
-    pub fn ask(&mut self, question: Question, now: Instant) {
-        match question {
-            Question::Used(addresses) => self.book.use_all(&addresses, now),
-            Question::Who { settled, .. } if self.settings.wildcard => {
-                if self.is_complete {
-                    let _ = settled.send(());
-                } else {
-                    self.waiting.retain(|waiting| !waiting.is_closed());
-                    self.waiting.push(settled);
-                }
-            }
-            Question::Who { address, settled } => {
-                if !self.book.ask(address, settled, &mut self.client, now) {
-                    self.count_questions("refused", 1);
-                }
-            }
-        }
-    }
-
-    /// Does what the questions at hand have made possible.
-    pub fn answer(&mut self, now: Instant) {
-        self.catch_up(now);
     }
 
     /// When there is something to do next.
     #[must_use]
     pub fn next_at(&self) -> Instant {
-        let all = [self.apply_at, self.save_at, self.complete_at];
+        let all = [self.apply_at, self.save_at, self.complete_at, self.again_at];
         let earliest = all.into_iter().flatten().min();
         earliest.map_or(self.sweep_at, |at| at.min(self.sweep_at))
     }
@@ -266,11 +262,16 @@ impl Picture {
             self.complete_at = None;
             self.is_complete = true;
         }
+        if is_due(self.again_at) {
+            self.again_at = None;
+            self.book.ask_again_soon(&mut self.client);
+        }
         if now >= self.sweep_at {
             self.sweep_at = now + SWEEP_INTERVAL;
             self.sweep(now);
         }
         self.catch_up(now);
+        self.await_own(now);
         if is_due(self.save_at) {
             self.save_at = None;
             self.last_saved = Some(now);
@@ -290,8 +291,31 @@ impl Picture {
             return;
         }
         self.is_behind |= self.book.sweep(&mut self.client, now);
-        if self.is_foreign == Some(true) {
+        if self.is_foreign() {
             self.book.ask_again(&mut self.client);
+        }
+    }
+
+    /// Whether the control plane knows addresses alone.
+    fn is_foreign(&self) -> bool {
+        self.client.server() == Some(Server::Foreign)
+    }
+
+    /// Whether the control plane, by what it has said, does not know the own pod, and would not say that it comes to be.
+    fn awaits_own(&self) -> bool {
+        let has_spoken = self.client.is_answered(Kind::Address) && !self.is_behind;
+        has_spoken && self.is_foreign() && !self.knows_own
+    }
+
+    fn await_own(&mut self, now: Instant) {
+        if self.awaits_own() {
+            self.ask_again_at(now + OWN_INTERVAL);
+        }
+    }
+
+    fn ask_again_at(&mut self, at: Instant) {
+        if !self.settings.wildcard && self.again_at.is_none_or(|other| at < other) {
+            self.again_at = Some(at);
         }
     }
 
@@ -304,11 +328,14 @@ impl Picture {
         if self.settings.wildcard {
             if taken.kind == Kind::Address && !self.is_complete {
                 // Ours says which part is the last; another one shows it by saying nothing more.
-                self.is_complete = self.is_foreign == Some(false) && !is_partial;
+                self.is_complete = !self.is_foreign() && !is_partial;
                 self.complete_at = (!self.is_complete && !is_partial).then_some(now + QUIET);
             }
         } else {
             self.book.hear(taken, &mut self.client);
+            if self.is_foreign() && taken.is_changed && !taken.removed.is_empty() {
+                self.ask_again_at(now + AGAIN_AFTER);
+            }
         }
         if taken.is_changed {
             self.save_later(now);
@@ -335,38 +362,6 @@ impl Picture {
             self.apply(now);
         }
         self.publish(now);
-    }
-
-    /// Tells the data plane what is settled, and whoever waits for it. Never before the mesh knows as much.
-    fn publish(&mut self, now: Instant) {
-        if self.is_behind {
-            return;
-        }
-        if self.settings.wildcard {
-            if self.is_complete {
-                self.publisher.publish(Answers::Every);
-                let waiting = mem::take(&mut self.waiting);
-                self.count_questions("answered", waiting.len() as u64);
-                for waiting in waiting {
-                    let _ = waiting.send(());
-                }
-            }
-            return;
-        }
-        if let Some(settled) = self.book.settled() {
-            self.publisher.publish(Answers::These(settled));
-            self.save_later(now);
-        }
-        let (somebody, nobody) = self.book.release();
-        self.count_questions("somebody", somebody);
-        self.count_questions("nobody", nobody);
-    }
-
-    fn count_questions(&self, result: &'static str, n: u64) {
-        if n > 0 {
-            let questions = &self.status.metrics.questions;
-            questions.get_or_create(&ResultLabels { result }).inc_by(n);
-        }
     }
 
     /// The control plane has said everything that the cache could say.

@@ -224,6 +224,8 @@ impl Discovery {
             if self.guard.take().is_some() {
                 info!("discovery has told what the sidecar needs");
             }
+        } else if let Some(awaited) = self.picture.awaited() {
+            self.detail.set(awaited);
         }
     }
 

@@ -192,6 +192,9 @@ pub struct Workload {
     /// Whose its addresses are.
     #[serde(default)]
     pub network_mode: NetworkMode,
+    /// Names of the policies that Istio's control plane attaches to it, `NAMESPACE/NAME`. No file says them.
+    #[serde(skip)]
+    pub authorization_policies: Vec<String>,
 }
 
 /// `istio.workload.PortList`.

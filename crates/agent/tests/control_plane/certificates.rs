@@ -29,7 +29,10 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
-use crate::harness::{Answer, Ca, Call, PATIENCE, Running, file};
+use crate::{
+    harness::{Answer, Ca, Call, file},
+    server::{Listening, PATIENCE},
+};
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 /// A pod whose folder has roots and a token.
@@ -159,7 +162,7 @@ fn mesh() -> Arc<Root> {
     Arc::new(Root::new("mesh"))
 }
 
-fn endpoint(running: &Running, pod: &Pod) -> Endpoint {
+fn endpoint(running: &Listening, pod: &Pod) -> Endpoint {
     running.endpoint(&pod.path("roots.pem"))
 }
 

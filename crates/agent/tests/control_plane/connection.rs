@@ -12,7 +12,10 @@ use wire::ca::{
     IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
 };
 
-use crate::harness::{Answer, Ca, NAME, PATIENCE, file};
+use crate::{
+    harness::{Answer, Ca, file},
+    server::{NAME, PATIENCE},
+};
 
 fn nobody(_: &crate::harness::Call) -> Answer {
     Answer::Chain(Vec::new())

@@ -11,11 +11,6 @@ use agent::{
     spiffe::Source,
     tls::{Store, credentials::Settings, holder::Holder},
 };
-use hyper::server::conn::http2;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    service::TowerToHyperService,
-};
 use runtime::{readiness::Readiness, task::Group};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use testkit::pki::{Leaf, Root};
@@ -33,7 +28,7 @@ use wire::spiffe::{
     spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer},
 };
 
-use crate::harness::PATIENCE;
+use crate::server::{PATIENCE, serve};
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 
@@ -74,10 +69,7 @@ fn node(folder: &Path, group: &Group) -> mpsc::Sender<Message> {
         let serving = async {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let service = SpiffeWorkloadApiServer::new(node.clone());
-                let served = http2::Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-                let _ = served.await;
+                serve(stream, SpiffeWorkloadApiServer::new(node.clone())).await;
             }
         };
         token.run_until_cancelled(serving).await;

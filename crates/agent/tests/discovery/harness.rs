@@ -1,9 +1,14 @@
 //! A control plane on a loopback port whose every answer the test gives, and a sidecar's discovery that asks it.
 
-use std::{fs, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use agent::{
-    control_plane::{Endpoint, Token},
+    control_plane::Token,
     discovery::{
         Demand, Discovery, Picture, Settings, Source, Status as DiscoveryStatus,
         client::Kind,
@@ -14,26 +19,11 @@ use agent::{
     pod_info::Pairs,
     workload::Workload,
 };
-use hyper::server::conn::http2;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    service::TowerToHyperService,
-};
 use prost::Name;
 use runtime::{readiness::Readiness, task::Group};
-use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
 use tempfile::TempDir;
-use testkit::pki::{Root, rcgen::SanType};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-    time::timeout,
-};
-use tokio_rustls::TlsAcceptor;
+use testkit::pki::Root;
+use tokio::{sync::mpsc, time::timeout};
 use tonic::{
     Request, Response, Status, Streaming, codegen::tokio_stream::wrappers::ReceiverStream,
 };
@@ -49,10 +39,8 @@ use wire::{
     minimesh, workload as wds,
 };
 
-/// The name that the control plane's certificate is for.
-const NAME: &str = "istiod.istio-system.svc";
-/// How long anything may take that is expected to happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+use crate::server::{Listening, PATIENCE, Proof};
+
 /// The sidecar's own address, and what it asks for it by.
 pub(crate) const OWN: &str = "/10.0.0.1";
 pub(crate) const WEB: &str = "shop/web.shop.svc.cluster.local";
@@ -61,9 +49,8 @@ pub(crate) const VIP: &str = "10.96.0.1";
 /// The control plane: what it holds in its hand when it opens, and the streams that came.
 pub(crate) struct Plane {
     streams: mpsc::Receiver<Stream>,
-    address: std::net::SocketAddr,
-    tls: Arc<ServerConfig>,
-    group: Group,
+    proof: Proof,
+    listening: Listening,
     opened: mpsc::Sender<Stream>,
     folder: TempDir,
     root: Root,
@@ -87,6 +74,7 @@ pub(crate) struct Sidecar {
     group: Group,
 }
 
+#[derive(Clone)]
 struct Service(mpsc::Sender<Stream>);
 
 #[tonic::async_trait]
@@ -120,62 +108,27 @@ impl Plane {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("root-cert.pem"), root.pem()).unwrap();
         fs::write(folder.path().join("istio-token"), "t0ken").unwrap();
-        let leaf = root.issue(&[], |params| {
-            params.subject_alt_names = vec![SanType::DnsName(NAME.try_into().unwrap())];
-        });
-        let chain = CertificateDer::pem_slice_iter(leaf.chain.as_bytes());
-        let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).unwrap();
-        let mut tls = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain.map(Result::unwrap).collect(), key)
-            .unwrap();
-        tls.alpn_protocols = vec![b"h2".to_vec()];
         let (opened, streams) = mpsc::channel(8);
-        let mut plane = Self {
+        let proof = Proof::new(&root);
+        let listening = listen(&proof, ([127, 0, 0, 1], 0).into(), &opened).await;
+        Self {
             streams,
-            address: ([127, 0, 0, 1], 0).into(),
-            tls: Arc::new(tls),
-            group: Group::new(),
+            proof,
+            listening,
             opened,
             folder,
             root,
-        };
-        plane.listen().await;
-        plane
-    }
-
-    async fn listen(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.address = listener.local_addr().unwrap();
-        self.group = Group::new();
-        let (group, token) = (self.group.clone(), self.group.token().clone());
-        let (tls, opened) = (Arc::clone(&self.tls), self.opened.clone());
-        self.group.spawn("control plane", async move {
-            let accepting = async {
-                loop {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    let serving = serve(stream, Arc::clone(&tls), opened.clone());
-                    let token = group.token().clone();
-                    group.spawn("connection of a sidecar", async move {
-                        token.run_until_cancelled(serving).await;
-                    });
-                }
-            };
-            token.run_until_cancelled(accepting).await;
-        });
+        }
     }
 
     /// Goes away with all its connections.
     pub(crate) async fn stop(&mut self) {
-        self.group.cancel();
-        self.group.join(PATIENCE).await.unwrap();
+        self.listening.stop().await;
     }
 
     /// Comes back at the same address.
     pub(crate) async fn start_again(&mut self) {
-        self.listen().await;
+        self.listening = listen(&self.proof, self.address(), &self.opened).await;
     }
 
     /// The next stream that is opened.
@@ -202,10 +155,8 @@ impl Plane {
         let (store, status) = (MeshStore::default(), DiscoveryStatus::default());
         let now = std::time::Instant::now();
         let picture = Picture::new(settings, store.clone(), publisher, status.clone(), now);
-        let endpoint = Endpoint::parse(&self.address.to_string()).unwrap();
-        let roots = self.folder.path().join("root-cert.pem");
         let source = Source {
-            endpoint: endpoint.named(NAME).unwrap().rooted_in(roots),
+            endpoint: self.listening.endpoint(&self.file("root-cert.pem")),
             token: Some(Token::new(self.folder.path().join("istio-token"), "c")),
             largest_response: 4 << 20,
         };
@@ -226,8 +177,8 @@ impl Plane {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> std::net::SocketAddr {
-        self.address
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listening.address
     }
 
     /// Puts what a workload needs for mutual TLS into a folder of this name.
@@ -252,15 +203,9 @@ impl Plane {
     }
 }
 
-async fn serve(stream: TcpStream, tls: Arc<ServerConfig>, opened: mpsc::Sender<Stream>) {
-    let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await else {
-        return;
-    };
-    let service = AggregatedDiscoveryServiceServer::new(Service(opened));
-    // A sidecar may hang up at any time.
-    let _ = http2::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-        .await;
+async fn listen(proof: &Proof, address: SocketAddr, opened: &mpsc::Sender<Stream>) -> Listening {
+    let service = AggregatedDiscoveryServiceServer::new(Service(opened.clone()));
+    proof.listen(address, service).await
 }
 
 // === impl Stream ===
@@ -338,10 +283,10 @@ impl Stream {
 
     /// Says all that a sidecar needs: default settings, no policies, nobody at its own address.
     pub(crate) async fn begin(&mut self) {
+        self.send(Kind::Address, &[], &[OWN]).await;
         self.send(Kind::Settings, &[settings("1", |_| ())], &[])
             .await;
         self.send(Kind::PeerAuthentication, &[], &[]).await;
-        self.send(Kind::Address, &[], &[OWN]).await;
     }
 }
 
@@ -391,18 +336,29 @@ pub(crate) fn settings(
 
 /// A pod with a sidecar, behind these services.
 pub(crate) fn pod(name: &str, address: [u8; 4], services: &[&str]) -> Resource {
-    let services = services
-        .iter()
-        .map(|name| ((*name).to_owned(), wds::PortList::default()));
-    let pod = wds::Workload {
+    pod_with(name, address, |pod| {
+        let services = services
+            .iter()
+            .map(|name| ((*name).to_owned(), wds::PortList::default()));
+        pod.services = services.collect();
+    })
+}
+
+/// A pod with a sidecar.
+pub(crate) fn pod_with(
+    name: &str,
+    address: [u8; 4],
+    change: impl FnOnce(&mut wds::Workload),
+) -> Resource {
+    let mut pod = wds::Workload {
         uid: uid(name),
         name: name.to_owned(),
         namespace: "shop".to_owned(),
         addresses: vec![address.to_vec().into()],
         tunnel_protocol: wds::TunnelProtocol::LegacyIstioMtls.into(),
-        services: services.collect(),
         ..Default::default()
     };
+    change(&mut pod);
     let alias = format!("/{}", IpAddr::from(address));
     let r#type = Some(wds::address::Type::Workload(pod));
     Resource {

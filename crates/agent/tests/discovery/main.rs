@@ -6,10 +6,14 @@
 )]
 
 mod harness;
+#[path = "../harness/server.rs"]
+#[allow(dead_code, reason = "another test uses the rest of it")]
+mod server;
 #[path = "../cli/program.rs"]
 #[allow(dead_code, reason = "another test uses the rest of it")]
 mod start;
 
+mod foreign;
 mod life;
 mod program;
 mod stream;

@@ -62,12 +62,7 @@ fn service(client: &mut Client, name: &str, address: u8, canonical: bool) {
 }
 
 fn mesh(client: &Client) -> Mesh {
-    let model = assemble(
-        client,
-        "",
-        Settings::default(),
-        PeerAuthentication::default(),
-    );
+    let model = assemble(client, "", Settings::default());
     Mesh::build(&model, &Own::new("shop", "client"), None).unwrap()
 }
 

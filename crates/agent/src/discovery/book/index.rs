@@ -105,6 +105,12 @@ impl Index {
         names.map(String::as_str)
     }
 
+    /// Whether the address is that of a service.
+    pub(super) fn leads_to_service(&self, address: IpAddr) -> bool {
+        let mut facts = self.names(address).filter_map(|name| self.facts.get(name));
+        facts.any(|facts| facts.is_service)
+    }
+
     /// Services that the workloads at the address are behind.
     pub(super) fn services_at(&self, address: IpAddr) -> impl Iterator<Item = &String> {
         let names = self.by_address.get(&address).into_iter().flatten();

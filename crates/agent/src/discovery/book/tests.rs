@@ -1,12 +1,17 @@
 //! What is asked, and when an address is settled.
 
+use std::time::Duration;
+
 use wire::{
     Any,
     discovery::{DeltaDiscoveryResponse, Resource},
     workload as wds,
 };
 
-use super::*;
+use super::{
+    upkeep::{IDLE, RECENT},
+    *,
+};
 
 const WEB: &str = "shop/web.shop.svc.cluster.local";
 const POD: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));

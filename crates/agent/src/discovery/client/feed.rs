@@ -12,7 +12,7 @@ use super::{Held, Kind};
 /// The resources of one type, and how far the stream of the moment has come with them.
 #[derive(Clone, Debug)]
 pub(super) struct Feed {
-    kind: Kind,
+    pub(super) kind: Kind,
     /// What is wanted; nothing stands for everything that there is.
     pub(super) names: Option<BTreeSet<String>>,
     pub(super) resources: BTreeMap<Box<str>, Held>,
@@ -36,6 +36,7 @@ const WILDCARD: &str = "*";
 const INVALID_ARGUMENT: i32 = 3;
 /// Names in one request, at most 256 KB.
 const NAMES_PER_REQUEST: usize = 1000;
+
 // === impl Feed ===
 
 impl Feed {
@@ -94,14 +95,8 @@ impl Feed {
             return Some(request);
         }
         if !self.unsubscribe.is_empty() {
+            request.resource_names_subscribe.extend(self.anchor());
             request.resource_names_unsubscribe = take_some(&mut self.unsubscribe);
-            // istiod answers a request that subscribes to nothing as if everything had been removed; a name that is wanted
-            // anyway keeps it from that.
-            let names = self.names.iter().flatten();
-            let mut wanted = names.filter(|name| !self.subscribe.contains(*name));
-            request
-                .resource_names_subscribe
-                .extend(wanted.next().cloned());
             return Some(request);
         }
         if !self.subscribe.is_empty() {
@@ -109,6 +104,15 @@ impl Feed {
             return Some(request);
         }
         None
+    }
+
+    /// A name to subscribe to together with names that are let go of: istiod answers a request that subscribes to nothing as if everything
+    /// had been removed. It is one that is wanted anyway, or else one that is let go of to be asked for again right afterwards.
+    fn anchor(&self) -> Option<String> {
+        let mut names = self.names.iter().flatten();
+        let kept = names.find(|name| !self.subscribe.contains(*name));
+        let mut again = self.unsubscribe.intersection(&self.subscribe);
+        kept.or_else(|| again.next()).cloned()
     }
 
     /// The request that opens the type on a stream. More names than fit follow in others.

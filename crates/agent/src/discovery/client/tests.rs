@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use wire::{Any, workload};
+use wire::{Any, core::ControlPlane, discovery::Resource, workload};
 
-use super::*;
+use super::{
+    held::{LONGEST_NAME, LONGEST_VERSION, MOST_RESOURCES},
+    *,
+};
 
 fn node() -> Node {
     Node {
@@ -66,24 +69,81 @@ fn names(client: &Client) -> Vec<&str> {
     held.map(|(name, _)| name).collect()
 }
 
+/// The types of everything that is to be sent.
+fn types(client: &mut Client) -> Vec<Kind> {
+    let all = std::iter::from_fn(|| client.next_request());
+    let kind_of = |type_url: &str| {
+        Kind::ALL
+            .into_iter()
+            .find(|kind| kind.type_url() == type_url)
+    };
+    all.map(|request| kind_of(&request.type_url).unwrap())
+        .collect()
+}
+
+/// An answer of the control plane that calls itself so.
+fn answer_of(identifier: &str) -> DeltaDiscoveryResponse {
+    DeltaDiscoveryResponse {
+        control_plane: Some(ControlPlane {
+            identifier: identifier.to_owned(),
+        }),
+        ..response("1", &[], &["/10.0.0.1"])
+    }
+}
+
 #[test]
-fn the_first_requests_open_every_type_and_say_once_who_asks() {
+fn the_first_request_says_who_asks() {
     let mut client = client();
     client.subscribe("/10.0.0.1");
-    let sent: Vec<_> = std::iter::from_fn(|| client.next_request()).collect();
-    let types: Vec<_> = sent.iter().map(|request| &*request.type_url).collect();
+    let first = client.next_request().unwrap();
+    assert_eq!(first.type_url, "type.googleapis.com/istio.workload.Address");
+    assert_eq!(first.node, Some(node()));
+    assert_eq!(first.resource_names_subscribe, ["/10.0.0.1"]);
+    assert_eq!(client.next_request(), None);
+    take(&mut client, answer_of("minimesh/1.0.0"));
+    let next = client.next_request().unwrap();
+    assert_eq!(next.node, None);
+}
+
+#[test]
+fn the_mesh_s_own_types_are_asked_of_its_own_control_plane_alone() {
+    use Kind::{Address, PeerAuthentication, Settings};
+    let mut client = client();
+    client.subscribe("/10.0.0.1");
+    assert_eq!(types(&mut client), [Address]);
+    take(&mut client, answer_of("minimesh/1.0.0"));
+    let acknowledgement = Address;
     assert_eq!(
-        types,
-        [
-            "type.googleapis.com/minimesh.discovery.v1.MeshSettings",
-            "type.googleapis.com/minimesh.discovery.v1.PeerAuthentication",
-            "type.googleapis.com/istio.workload.Address",
-        ]
+        types(&mut client),
+        [acknowledgement, Settings, PeerAuthentication]
     );
-    let introduced = sent.iter().map(|request| request.node.is_some());
-    assert_eq!(introduced.collect::<Vec<_>>(), [true, false, false]);
-    assert_eq!(sent[0].resource_names_subscribe, ["*"]);
-    assert_eq!(sent[2].resource_names_subscribe, ["/10.0.0.1"]);
+    // Known from the stream before.
+    client.restart();
+    assert_eq!(types(&mut client), [Address, Settings, PeerAuthentication]);
+    take(&mut client, answer_of(""));
+    client.restart();
+    assert_eq!(types(&mut client), [Address]);
+    take(&mut client, answer_of("{\"Component\":\"istiod\"}"));
+    assert_eq!(types(&mut client), [acknowledgement]);
+    assert_eq!(client.server(), Some(super::Server::Foreign));
+    // Another one has taken its place.
+    client.restart();
+    assert_eq!(types(&mut client), [Address]);
+    take(&mut client, answer_of("minimesh/1.0.0"));
+    assert_eq!(
+        types(&mut client),
+        [acknowledgement, Settings, PeerAuthentication]
+    );
+}
+
+#[test]
+fn who_asks_about_no_address_does_not_wait_for_an_answer_about_one() {
+    let mut client = client();
+    assert_eq!(types(&mut client), Kind::ALL);
+    // Once it is known that the other types would end the stream, they are not asked for.
+    take(&mut client, answer_of(""));
+    client.restart();
+    assert_eq!(types(&mut client), [Kind::Address]);
 }
 
 #[test]
@@ -141,6 +201,27 @@ fn what_is_asked_for_again_is_let_go_before() {
     assert_eq!(sent[0].resource_names_unsubscribe, ["/10.0.0.2"]);
     assert_eq!(sent[0].resource_names_subscribe, ["/10.0.0.1"]);
     assert_eq!(sent[1].resource_names_subscribe, ["/10.0.0.2"]);
+}
+
+#[test]
+fn a_request_subscribes_to_something_even_if_all_is_asked_for_again() {
+    let names = ["/10.0.0.1", "/10.0.0.2"];
+    for names in [&names[..], &names[..1]] {
+        let mut client = client();
+        for name in names {
+            client.subscribe(name);
+        }
+        requests(&mut client);
+        for name in names {
+            client.unsubscribe(name);
+            client.subscribe(name);
+        }
+        let sent = requests(&mut client);
+        assert_eq!(sent.len(), 2);
+        assert_eq!(sent[0].resource_names_subscribe, ["/10.0.0.1"]);
+        assert_eq!(sent[0].resource_names_unsubscribe, names);
+        assert_eq!(sent[1].resource_names_subscribe, names);
+    }
 }
 
 #[test]

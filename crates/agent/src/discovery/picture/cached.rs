@@ -11,7 +11,7 @@ use tracing::debug;
 use super::{Picture, Settings};
 use crate::discovery::{
     cache::{self, Contents},
-    client::Kind,
+    client::{Kind, Server},
     convert,
 };
 
@@ -43,7 +43,7 @@ impl Picture {
             node: self.settings.node.id.clone(),
             wildcard: self.settings.wildcard,
             written: since.map_or(0, |since| since.as_secs()),
-            is_foreign: self.is_foreign == Some(true),
+            is_foreign: self.is_foreign(),
             answered: answered.collect(),
             resources: resources.collect(),
             addresses: addresses.collect(),
@@ -65,7 +65,10 @@ impl Picture {
             }
         };
         self.cache_from = contents.written();
-        self.is_foreign = contents.is_foreign.then_some(true);
+        self.client.expect(match contents.is_foreign {
+            true => Server::Foreign,
+            false => Server::Own,
+        });
         let kind_of = |text: &str| Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
         let Settings { own, network, .. } = &self.settings;
         for resource in &contents.resources {
