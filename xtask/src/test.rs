@@ -3,7 +3,10 @@
 //! Runs cargo step by step and stops at the first failure, so that the reason is the last thing on the screen.
 //! A step that cannot run here is named with the reason at the end; where `CI` is true that is a failure.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 
@@ -21,6 +24,9 @@ pub(crate) struct Args {
     /// Leave out the tests that run real rules in network namespaces.
     #[arg(long)]
     no_kernel: bool,
+    /// Istio's control plane, the program `pilot-discovery`, to run the sidecar against.
+    #[arg(long, env = "ISTIOD", value_name = "FILE")]
+    istiod: Option<PathBuf>,
 }
 
 /// What has been done so far.
@@ -28,6 +34,8 @@ pub(crate) struct Args {
 struct Report {
     done: Vec<(&'static str, Duration)>,
     skipped: Vec<(&'static str, String)>,
+    /// What only programs of others could show, which no machine has by itself.
+    not_run: Vec<(&'static str, &'static str)>,
 }
 
 /// Programs that tests need beside the project's own, and the Debian packages that bring them: another TLS on the other side.
@@ -73,7 +81,35 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Err(command) => report.skip("chart", &format!("it needs Helm: {command}")),
     }
     kernel_tier(args, &mut report)?;
+    neighbours(args, &mut report)?;
     report.close()
+}
+
+/// The sidecar with control planes of others. No test starts a ztunnel yet.
+fn neighbours(args: &Args, report: &mut Report) -> anyhow::Result<()> {
+    const NEIGHBOURS: [&str; 8] = [
+        "test",
+        "--package=agent",
+        "--locked",
+        "--quiet",
+        "--test=neighbours",
+        "--",
+        "--include-ignored",
+        "--test-threads=1",
+    ];
+    match &args.istiod {
+        Some(program) => {
+            let program = program
+                .canonicalize()
+                .with_context(|| format!("there is no {}", program.display()))?;
+            report.step("istiod", || {
+                run_command(cargo().args(NEIGHBOURS).env("ISTIOD", program))
+            })?;
+        }
+        None => report.not_run("istiod", "--istiod or ISTIOD names Istio's pilot-discovery"),
+    }
+    report.not_run("ztunnel", "there is no test that could start one");
+    Ok(())
 }
 
 fn kernel_tier(args: &Args, report: &mut Report) -> anyhow::Result<()> {
@@ -142,6 +178,10 @@ impl Report {
         self.skipped.push((name, reason.to_owned()));
     }
 
+    fn not_run(&mut self, name: &'static str, reason: &'static str) {
+        self.not_run.push((name, reason));
+    }
+
     fn close(&self) -> anyhow::Result<()> {
         println!("== summary");
         for (name, took) in &self.done {
@@ -149,6 +189,9 @@ impl Report {
         }
         for (name, reason) in &self.skipped {
             println!("{name:<8} skipped: {reason}");
+        }
+        for (name, reason) in &self.not_run {
+            println!("{name:<8} not run: {reason}");
         }
         if in_ci() && !self.skipped.is_empty() {
             bail!("steps were skipped, which CI does not accept");
