@@ -5,6 +5,7 @@
 //! printed with it; never part of a gate.
 
 mod ca;
+mod discovery;
 mod init;
 mod inject;
 mod path;
@@ -29,6 +30,8 @@ enum What {
     Path(path::Args),
     /// What `istio-init` costs a pod, from start to exit, beside other ways to set its rules.
     Init(init::Args),
+    /// Sidecars that are told of services and workloads by the injector.
+    Discovery(discovery::Args),
     /// Reviews by the injector's webhook, over TLS connections that are kept.
     Inject(inject::Args),
     /// Certificates by the injector's authority, over gRPC and TLS.
@@ -39,6 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::Path(args) => path::run(args),
         What::Init(args) => init::run(args),
+        What::Discovery(args) => discovery::run(args),
         What::Inject(args) => inject::run(args),
         What::Ca => ca::run(),
     }

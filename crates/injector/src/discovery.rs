@@ -47,6 +47,6 @@ pub fn services(
     let server = Server::new(catalog.clone(), metrics.clone(), Limits::default());
     let follower = Follower::new(context, configuration, policies, catalog, metrics, pauses);
     Services::default()
-        .everywhere(server.into_service())
+        .everywhere(server)
         .task("discovery", follower.run())
 }

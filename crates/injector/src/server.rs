@@ -36,6 +36,10 @@ pub struct Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// A way to end a connection without cutting anything off: an extension of each request that comes by it.
+#[derive(Clone, Debug, Default)]
+pub struct Retirement(CancellationToken);
+
 /// What clients may do. The defaults suit an admission webhook, [`Limits::grpc`] suits sidecars.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -204,6 +208,20 @@ fn seat(stream: TcpStream, peer: Peer, connections: &Group, context: &Arc<Contex
     };
     let context = Arc::clone(context);
     connections.spawn("connection", connection::serve(stream, peer, context, seat));
+}
+
+// === impl Retirement ===
+
+impl Retirement {
+    /// Has the client open another connection for further requests (HTTP/2's GOAWAY); this one ends with the last of those that are under way. HTTP/1.1
+    /// connections go on.
+    pub fn begin(&self) {
+        self.0.cancel();
+    }
+
+    async fn begun(&self) {
+        self.0.cancelled().await;
+    }
 }
 
 // === impl Limits ===

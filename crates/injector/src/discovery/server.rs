@@ -2,32 +2,26 @@
 //!
 //! Served by `grpc`, which has authenticated the caller. A stream is one future that is polled as fast as its client reads: it takes a request only
 //! once the answer to the last is sent, so floods and slow readers hold up themselves and take no memory. It ends when the client does what it must
-//! not, and after about half an hour in any case, so that clients spread over replicas.
+//! not, and after about half an hour in any case, together with its connection, so that clients spread over replicas.
 
+mod call;
 mod own;
 mod pace;
 
 use std::{
     collections::VecDeque,
     hash::{BuildHasher as _, RandomState},
-    pin::Pin,
     time::Duration,
 };
 
-use futures_util::{Stream, stream};
 use prost::Message as _;
 use tokio::{
     sync::watch,
     time::{self, Instant},
 };
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tracing::{debug, warn};
-use wire::discovery::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
-    aggregated_discovery_service_server::{
-        AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
-    },
-};
+use wire::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 
 use super::{
     catalog::Catalog,
@@ -35,11 +29,11 @@ use super::{
     metrics::{Metrics, Open},
     session::{Heard, Kind, Session, View, Violation},
 };
-use crate::grpc::{self, Caller};
+use crate::{grpc::Caller, server::Retirement};
 use own::Own;
 use pace::Pace;
 
-/// The service; clones share everything.
+/// The gRPC service; clones share everything.
 #[derive(Clone)]
 pub struct Server {
     catalog: Catalog,
@@ -65,20 +59,22 @@ struct Running {
     changes: watch::Receiver<u64>,
     metrics: Metrics,
     caller: Caller,
+    retirement: Retirement,
     own: Option<Own>,
     session: Session,
     outbound: VecDeque<DeltaDiscoveryResponse>,
     pace: Pace,
     end: Instant,
     silence: Instant,
+    /// Refusals that have been logged.
+    n_refused: u32,
     open: Open,
 }
 
+/// Refusals of one stream that are logged; further ones are only counted.
+const MAX_REFUSED: u32 = 10;
 /// How much of a client's reason is logged.
 const MAX_REASON: usize = 500;
-
-type Responses =
-    Pin<Box<dyn Stream<Item = Result<DeltaDiscoveryResponse, Status>> + Send + 'static>>;
 
 // === impl Limits ===
 
@@ -86,7 +82,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             age: Duration::from_secs(30 * 60),
-            requests: 100,
+            requests: 1000,
             silence: Duration::from_secs(10),
         }
     }
@@ -105,25 +101,13 @@ impl Server {
         }
     }
 
-    /// The service for a router.
-    #[must_use]
-    pub fn into_service(self) -> AggregatedDiscoveryServiceServer<Self> {
-        AggregatedDiscoveryServiceServer::new(self)
-            .max_decoding_message_size(grpc::MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(grpc::MAX_MESSAGE_BYTES)
-    }
-}
-
-#[tonic::async_trait]
-impl AggregatedDiscoveryService for Server {
-    type DeltaAggregatedResourcesStream = Responses;
-
-    async fn delta_aggregated_resources(
+    /// A stream of `caller`, who sends `inbound` by a connection that `retirement` ends.
+    fn open(
         &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Response<Responses>, Status> {
-        let caller = request.extensions().get::<Caller>().cloned();
-        let caller = caller.ok_or_else(|| Status::unauthenticated("the call has no caller"))?;
+        caller: Caller,
+        retirement: Retirement,
+        inbound: Streaming<DeltaDiscoveryRequest>,
+    ) -> Result<Running, Status> {
         let mut open = self.metrics.opened();
         if !self.catalog.read().is_complete {
             open.ends("early");
@@ -132,29 +116,22 @@ impl AggregatedDiscoveryService for Server {
             ));
         }
         let now = Instant::now();
-        let running = Running {
-            inbound: request.into_inner(),
+        Ok(Running {
+            inbound,
             changes: self.catalog.changes(),
             catalog: self.catalog.clone(),
             metrics: self.metrics.clone(),
             caller,
+            retirement,
             own: None,
             session: Session::default(),
             outbound: VecDeque::new(),
             pace: Pace::new(self.limits.requests, now),
             end: now + jittered(self.limits.age),
             silence: now + self.limits.silence,
+            n_refused: 0,
             open,
-        };
-        let responses = stream::unfold(Some(running), |running| async {
-            let mut running = running?;
-            match running.next().await {
-                Ok(Some(response)) => Some((Ok(response), Some(running))),
-                Ok(None) => None,
-                Err(status) => Some((Err(status), None)),
-            }
-        });
-        Ok(Response::new(Box::pin(responses)))
+        })
     }
 }
 
@@ -174,6 +151,7 @@ impl Running {
                 biased;
                 () = time::sleep_until(self.end) => {
                     self.open.ends("age");
+                    self.retirement.begin();
                     return Err(Status::unavailable("the stream is old, connect again"));
                 }
                 () = time::sleep_until(self.silence), if self.own.is_none() => {
@@ -190,10 +168,7 @@ impl Running {
                         self.request(request)?;
                     }
                     Ok(None) => return Ok(None),
-                    Err(status) => {
-                        debug!(caller = %self.caller, error = %status, "stream broke");
-                        return Ok(None);
-                    }
+                    Err(status) => return Err(self.broken(status)),
                 },
             }
         }
@@ -220,8 +195,10 @@ impl Running {
         drop(state);
         let (heard, response) = outcome.map_err(|violation| self.violated(&violation))?;
         match heard {
+            Heard::Refused(_) if self.n_refused == MAX_REFUSED => self.metrics.rejected(kind),
             Heard::Refused(reason) => {
                 self.metrics.rejected(kind);
+                self.n_refused += 1;
                 let reason: String = reason.chars().take(MAX_REASON).collect();
                 warn!(caller = %self.caller, r#type = kind.as_str(), reason, "client refuses a response");
             }
@@ -255,6 +232,15 @@ impl Running {
         }
         self.outbound.extend(responses);
         Ok(())
+    }
+
+    /// The client went away, or what it sends is no message.
+    fn broken(&mut self, status: Status) -> Status {
+        if matches!(status.code(), Code::InvalidArgument | Code::OutOfRange) {
+            self.open.ends("violation");
+        }
+        debug!(caller = %self.caller, error = %status, "stream broke");
+        status
     }
 
     fn violated(&mut self, violation: &Violation) -> Status {
@@ -297,3 +283,6 @@ fn jittered(age: Duration) -> Duration {
     let share = random as f64 / u64::MAX as f64;
     age.mul_f64(0.9 + share / 5.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -197,7 +197,9 @@ impl Store {
 
     fn link(&mut self, resource: &Resource) {
         for address in &resource.addresses {
-            let names = self.by_address.entry(*address).or_default();
+            // Mostly it stays at one, and there are tens of thousands.
+            let names = self.by_address.entry(*address);
+            let names = names.or_insert_with(|| Vec::with_capacity(1));
             names.push(Arc::clone(&resource.name));
         }
         for service in &resource.services {

@@ -2,15 +2,22 @@
 //!
 //! The accept loop spawns [`serve`] for each. Time without a request is bounded in every state (handshake, before the first request,
 //! between requests, while draining), for HTTP/1.1 and HTTP/2 alike, because it is measured here and not in the protocol.
+//!
+//! There can be thousands that live for as long as a pod, so what only a handshake or the making of an answer needs is on the heap and given
+//! back: a future is as large as all that it ever holds.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::{HeaderValue, Request, Response, Version, header};
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::conn::auto,
+    server::graceful::GracefulConnection,
 };
 use runtime::task::Group;
 use tokio::{
@@ -24,7 +31,7 @@ use tower_service::Service as _;
 use tracing::debug;
 
 use super::{
-    Limits, Peer, Versions, occupied,
+    Limits, Peer, Retirement, Versions, occupied,
     seats::{Activity, Seat},
 };
 
@@ -59,6 +66,27 @@ enum Protocol {
 #[derive(Clone)]
 struct Streams(Group);
 
+/// A connection of either version.
+type Driven = Pin<Box<dyn Connection>>;
+
+trait Connection: Future<Output = hyper::Result<()>> + Send {
+    fn shut_down(self: Pin<&mut Self>);
+}
+
+impl<C: GracefulConnection<Error = hyper::Error> + Send> Connection for C {
+    fn shut_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// What drives a connection beside its requests.
+struct Driver {
+    connection: Driven,
+    protocol: Protocol,
+    seat: Arc<Seat>,
+    retirement: Retirement,
+}
+
 /// Serves one connection until either side ends it or it has been idle for too long.
 pub(super) async fn serve(stream: TcpStream, peer: Peer, context: Arc<Context>, seat: Seat) {
     // Answers are written whole, so there is nothing for Nagle's algorithm to gather.
@@ -72,89 +100,119 @@ pub(super) async fn serve(stream: TcpStream, peer: Peer, context: Arc<Context>, 
             Versions::Both => Protocol::Http1,
             Versions::Http2 => Protocol::Http2,
         };
-        return http(stream, protocol, peer, &context, seat).await;
+        return Driver::new(stream, protocol, peer, &context, seat)
+            .run(&context)
+            .await;
     };
-    let handshake = time::timeout(context.limits.handshake, acceptor.accept(stream));
-    let stream = tokio::select! {
-        result = handshake => match result {
-            Ok(Ok(stream)) => stream,
+    let handshake = Box::pin(acceptor.accept(stream));
+    let driver = tokio::select! {
+        result = time::timeout(context.limits.handshake, handshake) => match result {
+            Ok(Ok(stream)) => {
+                let protocol = match (stream.get_ref().1.alpn_protocol(), versions) {
+                    (Some(b"h2"), _) | (_, Versions::Http2) => Protocol::Http2,
+                    _ => Protocol::Http1,
+                };
+                Driver::new(stream, protocol, peer, &context, seat)
+            }
             Ok(Err(error)) => return debug!(%error, "TLS handshake failed"),
             Err(_) => return debug!("TLS handshake took too long"),
         },
         () = seat.asked_to_leave() => return,
     };
-    let protocol = match (stream.get_ref().1.alpn_protocol(), versions) {
-        (Some(b"h2"), _) | (_, Versions::Http2) => Protocol::Http2,
-        _ => Protocol::Http1,
-    };
-    http(stream, protocol, peer, &context, seat).await;
+    driver.run(&context).await;
 }
 
-async fn http(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    protocol: Protocol,
-    peer: Peer,
-    context: &Arc<Context>,
-    seat: Seat,
-) {
-    let seat = Arc::new(seat);
-    let service = service_fn({
-        let (context, seat) = (Arc::clone(context), Arc::clone(&seat));
-        move |request| answer(request, peer, Arc::clone(&context), Arc::clone(&seat))
-    });
-    let builder = builder(protocol, context);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut ending = None;
-    loop {
-        let limits = &context.limits;
-        let deadline = idle_until(seat.activity(), limits, ending)
-            .unwrap_or_else(|| Instant::now() + limits.linger);
-        tokio::select! {
-            result = connection.as_mut() => {
-                if let Err(error) = result {
-                    debug!(%error, "connection ended with an error");
-                }
-                return;
+// === impl Driver ===
+
+impl Driver {
+    fn new(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        protocol: Protocol,
+        peer: Peer,
+        context: &Arc<Context>,
+        seat: Seat,
+    ) -> Self {
+        let (seat, retirement) = (Arc::new(seat), Retirement::default());
+        let service = service_fn({
+            let (context, seat) = (Arc::clone(context), Arc::clone(&seat));
+            let retirement = retirement.clone();
+            move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(retirement.clone());
+                Box::pin(answer(request, Arc::clone(&context), Arc::clone(&seat)))
             }
-            () = seat.asked_to_leave() => return,
-            () = context.draining.cancelled(), if ending.is_none() && protocol == Protocol::Http2 => {
-                // HTTP/2 says which requests it still takes, so nothing is lost by saying it early.
-                connection.as_mut().graceful_shutdown();
-                ending = Some(Instant::now());
-            }
-            () = context.closing.cancelled(), if ending.is_none() => {
-                // HTTP/1.1 has no such word: a connection on which the first request is on its way gets time to bring it.
-                if seat.activity().is_some_and(|activity| activity.used) {
-                    connection.as_mut().graceful_shutdown();
-                }
-                ending = Some(Instant::now());
-            }
-            () = time::sleep_until(deadline) => {
-                // There may have been requests since the deadline was set.
-                let now = Instant::now();
-                if idle_until(seat.activity(), limits, ending).is_none_or(|end| end > now) {
-                    continue;
-                }
-                if ending.is_some() || protocol == Protocol::Http1 {
+        });
+        let stream = TokioIo::new(stream);
+        Self {
+            connection: match protocol {
+                Protocol::Http1 => Box::pin(http1(context).serve_connection(stream, service)),
+                Protocol::Http2 => Box::pin(http2(context).serve_connection(stream, service)),
+            },
+            protocol,
+            seat,
+            retirement,
+        }
+    }
+
+    async fn run(mut self, context: &Context) {
+        let mut ending = None;
+        loop {
+            let limits = &context.limits;
+            let deadline = idle_until(self.seat.activity(), limits, ending)
+                .unwrap_or_else(|| Instant::now() + limits.linger);
+            let is_http2 = self.protocol == Protocol::Http2;
+            tokio::select! {
+                result = self.connection.as_mut() => {
+                    if let Err(error) = result {
+                        debug!(%error, "connection ended with an error");
+                    }
                     return;
                 }
-                // A request may be on its way: HTTP/2 tells the client that it was not taken.
-                connection.as_mut().graceful_shutdown();
-                ending = Some(now);
+                () = self.seat.asked_to_leave() => return,
+                () = self.retirement.begun(), if ending.is_none() && is_http2 => {
+                    ending = Some(self.shut_down());
+                }
+                () = context.draining.cancelled(), if ending.is_none() && is_http2 => {
+                    // HTTP/2 says which requests it still takes, so nothing is lost by saying it early.
+                    ending = Some(self.shut_down());
+                }
+                () = context.closing.cancelled(), if ending.is_none() => {
+                    // HTTP/1.1 has no such word: a connection on which the first request is on its way gets time to bring it.
+                    if self.seat.activity().is_some_and(|activity| activity.used) {
+                        self.shut_down();
+                    }
+                    ending = Some(Instant::now());
+                }
+                () = time::sleep_until(deadline) => {
+                    // There may have been requests since the deadline was set.
+                    let now = Instant::now();
+                    if idle_until(self.seat.activity(), limits, ending).is_none_or(|end| end > now) {
+                        continue;
+                    }
+                    if ending.is_some() || !is_http2 {
+                        return;
+                    }
+                    // A request may be on its way: HTTP/2 tells the client that it was not taken.
+                    ending = Some(self.shut_down());
+                }
             }
         }
+    }
+
+    /// Takes no further requests, and ends once those that are under way have ended; gives the moment.
+    fn shut_down(&mut self) -> Instant {
+        self.connection.as_mut().shut_down();
+        Instant::now()
     }
 }
 
 async fn answer(
-    mut request: Request<Incoming>,
-    peer: Peer,
+    request: Request<Incoming>,
     context: Arc<Context>,
     seat: Arc<Seat>,
 ) -> Result<Response<Body>, Infallible> {
     let running = seat.run();
     let version = request.version();
-    request.extensions_mut().insert(peer);
     let response = context.router.clone().call(request).await?;
     let mut response = occupied::until_sent(response, running);
     if version < Version::HTTP_2 && context.draining.is_cancelled() {
@@ -165,26 +223,27 @@ async fn answer(
     Ok(response)
 }
 
-fn builder(protocol: Protocol, context: &Context) -> auto::Builder<Streams> {
-    let mut builder = auto::Builder::new(Streams(context.streams.clone()));
+fn http1(context: &Context) -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(context.limits.idle)
         .max_buf_size(HEAD_BYTES);
     builder
-        .http2()
+}
+
+fn http2(context: &Context) -> http2::Builder<Streams> {
+    let limits = &context.limits;
+    let mut builder = http2::Builder::new(Streams(context.streams.clone()));
+    builder
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
-        .max_concurrent_streams(context.limits.streams)
+        .max_concurrent_streams(limits.streams)
         .max_header_list_size(FIELDS_BYTES)
-        .initial_stream_window_size(context.limits.window)
-        .initial_connection_window_size(4 * context.limits.window);
-    match protocol {
-        Protocol::Http1 => builder.http1_only(),
-        Protocol::Http2 => builder.http2_only(),
-    }
+        .initial_stream_window_size(limits.window)
+        .initial_connection_window_size(4 * limits.window);
+    builder
 }
 
 /// Until when the connection may go on without a request; nothing while it has one.
@@ -205,6 +264,7 @@ fn idle_until(
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, future: F) {
-        self.0.spawn("request", future);
+        // A group's task is twice as large as what it is made of.
+        self.0.spawn("request", Box::pin(future));
     }
 }

@@ -77,7 +77,8 @@ impl Index {
 }
 
 fn add<K: Eq + Hash, V: PartialEq>(map: &mut HashMap<K, Vec<V>>, key: K, value: V) {
-    let values = map.entry(key).or_default();
+    // Mostly it stays at one, and there are tens of thousands.
+    let values = map.entry(key).or_insert_with(|| Vec::with_capacity(1));
     if !values.contains(&value) {
         values.push(value);
     }

@@ -1,8 +1,12 @@
 //! A stream, request by request.
 
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+};
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use prost::Name;
 use wire::rpc::Status;
 
@@ -466,4 +470,135 @@ fn a_name_asked_for_again_and_again_does_not_pile_up() {
     let many = vec!["uid-1"; 1000];
     let outcome = (0..1000).try_for_each(|_| fixture.try_ask(subscribe(&many)).map(drop));
     assert_eq!(outcome, Err(Violation::Names));
+}
+
+/// What can happen to a stream that asks on demand.
+#[derive(Clone, Debug)]
+enum Event {
+    Put(Resource),
+    Remove(&'static str),
+    Ask(&'static str),
+    Change,
+    Take,
+}
+
+/// A client that believes what it is told.
+#[derive(Default)]
+struct Believer {
+    holds: BTreeMap<String, String>,
+    unknown: BTreeSet<String>,
+    waiting: VecDeque<DeltaDiscoveryResponse>,
+}
+
+impl Believer {
+    fn take(&mut self) -> Option<DeltaDiscoveryRequest> {
+        let response = self.waiting.pop_front()?;
+        for name in &response.removed_resources {
+            self.holds.remove(name);
+            self.unknown.insert(name.clone());
+        }
+        for resource in &response.resources {
+            for name in resource.aliases.iter().chain([&resource.name]) {
+                self.unknown.remove(name);
+            }
+            let (name, version) = (resource.name.clone(), resource.version.clone());
+            self.holds.insert(name, version);
+        }
+        Some(ack(&response))
+    }
+}
+
+const SERVICES: [&str; 2] = ["shop/s", "shop/t"];
+const WORKLOADS: [&str; 3] = ["uid-1", "uid-2", "uid-3"];
+const ADDRESSES: [&str; 4] = ["/10.0.0.1", "/10.0.0.2", "/10.0.0.8", "/10.0.0.9"];
+
+fn any_resource() -> impl Strategy<Value = Resource> {
+    let service = (0..2_usize, 1..4_u64);
+    let service = service.prop_map(|(which, version)| {
+        let address = [8, 9][which];
+        resource(SERVICES[which], version, Some(address), &[])
+    });
+    let services = prop::sample::subsequence(SERVICES.to_vec(), 0..=2);
+    let workload = (0..3_usize, 1..9_u64, 1..3_u8, services);
+    let workload = workload.prop_map(|(which, version, address, services)| {
+        // Contents and version go together.
+        let n_services = services
+            .iter()
+            .map(|name| name.len() + usize::from(name.ends_with('t')));
+        let mixed = version * 1000 + u64::from(address) * 100 + n_services.sum::<usize>() as u64;
+        resource(WORKLOADS[which], mixed, Some(address), &services)
+    });
+    prop_oneof![1 => service, 2 => workload]
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let names = || prop::sample::select([&SERVICES[..], &WORKLOADS[..]].concat());
+    let asked = prop::sample::select([&SERVICES[..], &WORKLOADS[..], &ADDRESSES[..]].concat());
+    prop_oneof![
+        4 => any_resource().prop_map(Event::Put),
+        1 => names().prop_map(Event::Remove),
+        1 => asked.prop_map(Event::Ask),
+        2 => Just(Event::Change),
+        2 => Just(Event::Take),
+    ]
+}
+
+fn apply(fixture: &mut Fixture, client: &mut Believer, event: Event) {
+    match event {
+        Event::Put(resource) => fixture.put(resource),
+        Event::Remove(name) => drop(fixture.store.remove(name)),
+        Event::Ask(name) => client.waiting.extend(fixture.ask(subscribe(&[name]))),
+        Event::Change => client.waiting.extend(fixture.changed()),
+        Event::Take => {
+            if let Some(request) = client.take() {
+                client.waiting.extend(fixture.ask(request));
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whoever_asks_on_demand_ends_up_with_what_there_is(
+        events in prop::collection::vec(any_event(), 0..60),
+    ) {
+        let (mut fixture, mut client) = (Fixture::default(), Believer::default());
+        let nothing = fixture.ask(asking::<workload::Address>(&["*"], &["*"]));
+        client.waiting.extend(nothing);
+        let mut asked = BTreeSet::new();
+        for event in events {
+            if let Event::Ask(name) = event {
+                asked.insert(name);
+            }
+            apply(&mut fixture, &mut client, event);
+            prop_assert!(client.waiting.len() <= 1, "one response is on its way");
+        }
+        for _ in 0..4 {
+            apply(&mut fixture, &mut client, Event::Change);
+            apply(&mut fixture, &mut client, Event::Take);
+        }
+        let store = &fixture.store;
+        // What it holds is current.
+        for (name, version) in &client.holds {
+            let current = store.get(name).map(|resource| resource.version_text());
+            prop_assert_eq!(current.as_ref(), Some(version), "{}", name);
+        }
+        // What it asked for it holds, or was told that nobody has it.
+        for name in asked {
+            let found: Vec<_> = match name.strip_prefix('/') {
+                Some(address) => store.at(address.parse().unwrap()).collect(),
+                None => store.get(name).into_iter().collect(),
+            };
+            prop_assert_eq!(client.unknown.contains(name), found.is_empty(), "{}", name);
+            for resource in found {
+                prop_assert!(client.holds.contains_key(&*resource.name), "{}", name);
+            }
+        }
+        // Of a service that it holds it knows all workloads.
+        for service in client.holds.keys() {
+            for workload in store.behind(service) {
+                prop_assert!(client.holds.contains_key(&*workload.name), "{}", workload.name);
+            }
+        }
+    }
 }
