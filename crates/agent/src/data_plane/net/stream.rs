@@ -122,7 +122,7 @@ impl Stream {
             return Poll::Ready(Ok(0));
         }
         match &mut self.secured {
-            Some(secured) => secured.poll_read(cx, &self.tcp, buffer),
+            Some(secured) => secured.poll_read(cx, &mut self.tcp, buffer),
             None => pin!(self.tcp.read_buf(buffer)).poll(cx),
         }
     }
@@ -168,7 +168,7 @@ impl Stream {
     /// Costs no system call while the event loop has seen nothing on it.
     pub fn is_stale(&mut self) -> bool {
         if let Some(secured) = &mut self.secured {
-            return secured.is_stale(&self.tcp);
+            return secured.is_stale(&mut self.tcp);
         }
         let mut byte = [0];
         !matches!(self.tcp.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)

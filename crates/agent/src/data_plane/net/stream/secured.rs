@@ -7,12 +7,13 @@
 use std::{
     fmt::{self, Formatter},
     io,
+    pin::pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::BufMut;
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use super::records::{MAX_WRITE, with_received, with_to_send, worth_reading};
 use crate::tls::{
@@ -92,7 +93,7 @@ impl Secured {
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        tcp: &TcpStream,
+        tcp: &mut TcpStream,
         buffer: &mut Vec<u8>,
     ) -> Poll<io::Result<usize>> {
         let before = buffer.len();
@@ -109,34 +110,34 @@ impl Secured {
                 // Waits before the worker's memory is filled with what is there already.
                 ready!(tcp.poll_read_ready(cx))?;
             }
-            let moved = with_received(|scratch| self.read_through(scratch, tcp, buffer));
-            match moved {
-                Ok(()) if buffer.len() > before => {
-                    return Poll::Ready(Ok(buffer.len() - before));
-                }
-                // A part of a record, or none with data.
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            ready!(with_received(
+                |scratch| self.read_through(cx, scratch, tcp, buffer)
+            ))?;
+            // It may have been a part of a record, or none with data.
+            if buffer.len() > before {
+                return Poll::Ready(Ok(buffer.len() - before));
             }
         }
     }
 
-    /// Reads what the kernel has, unless a whole record is at hand, and decrypts what fits into `buffer`.
+    /// Reads what the kernel has, unless a whole record is at hand, and decrypts what fits into `buffer`. A read that does not fill its
+    /// buffer is known to have emptied the socket, so that the next one costs no call.
     fn read_through(
         &mut self,
+        cx: &mut Context<'_>,
         scratch: &mut Vec<u8>,
-        tcp: &TcpStream,
+        tcp: &mut TcpStream,
         buffer: &mut Vec<u8>,
-    ) -> io::Result<()> {
+    ) -> Poll<io::Result<()>> {
         let room = buffer.capacity() - buffer.len();
         if !self.has_record {
             let most = worth_reading(room).max(self.received.len() + OVERHEAD);
             scratch.reserve(most);
             scratch.extend_from_slice(&self.received);
-            let n = tcp.try_read_buf(&mut scratch.limit(most - self.received.len()))?;
+            let mut room = scratch.limit(most - self.received.len());
+            let n = ready!(pin!(tcp.read_buf(&mut room)).poll(cx))?;
             if n == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         } else {
             scratch.extend_from_slice(&self.received);
@@ -150,7 +151,7 @@ impl Secured {
         } else {
             self.received.extend_from_slice(rest);
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// Decrypts records into `buffer` until they are used up or it is full; gives how many bytes of them are used up.
@@ -187,17 +188,8 @@ impl Secured {
                 }
             }
         }
-        self.reply(tcp, &reply);
+        self.outgoing.send_along(tcp, &reply);
         used
-    }
-
-    /// Sends what TLS itself has to say, or leaves it for the next write.
-    fn reply(&mut self, tcp: &TcpStream, reply: &[u8]) {
-        if !reply.is_empty() {
-            self.outgoing.bytes.extend_from_slice(reply);
-            // What goes wrong shows at the next write.
-            let _ = self.outgoing.try_send(tcp);
-        }
     }
 
     fn move_surplus(&mut self, buffer: &mut Vec<u8>) -> usize {
@@ -217,12 +209,9 @@ impl Secured {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         loop {
-            if self.outgoing.is_pending() {
-                ready!(self.outgoing.poll_send(cx, tcp))?;
-                let n = std::mem::take(&mut self.outgoing.stands_for);
-                if n > 0 {
-                    return Poll::Ready(Ok(n));
-                }
+            let n = ready!(self.outgoing.poll_owed(cx, tcp))?;
+            if n > 0 {
+                return Poll::Ready(Ok(n));
             }
             let bytes = bytes.get(..MAX_WRITE).unwrap_or(bytes);
             if bytes.is_empty() {
@@ -288,16 +277,18 @@ impl Secured {
     }
 
     /// As [`Stream::is_stale`](super::Stream::is_stale). Messages of TLS itself, such as tickets, do not make it so.
-    pub(super) fn is_stale(&mut self, tcp: &TcpStream) -> bool {
+    pub(super) fn is_stale(&mut self, tcp: &mut TcpStream) -> bool {
+        // Nobody waits on an idle connection; whoever uses it next asks to be woken anew.
+        let cx = &mut Context::from_waker(Waker::noop());
         loop {
             if self.has_more() {
                 return true;
             }
             let mut byte = Vec::with_capacity(1);
-            match with_received(|scratch| self.read_through(scratch, tcp, &mut byte)) {
-                Ok(()) if byte.is_empty() => {}
-                Ok(()) => return true,
-                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            match with_received(|scratch| self.read_through(cx, scratch, tcp, &mut byte)) {
+                Poll::Ready(Ok(())) if byte.is_empty() => {}
+                Poll::Ready(_) => return true,
+                Poll::Pending => return false,
             }
         }
     }
@@ -335,6 +326,24 @@ impl Outgoing {
         Ok(false)
     }
 
+    /// Sends what TLS itself has to say, behind what waits, or leaves it for the next write.
+    fn send_along(&mut self, tcp: &TcpStream, reply: &[u8]) {
+        if !reply.is_empty() {
+            self.bytes.extend_from_slice(reply);
+            // What goes wrong shows at the next write.
+            let _ = self.try_send(tcp);
+        }
+    }
+
+    /// Ready once nothing waits any more, with the number of bytes of plaintext that the writer has not been told of yet. Others may have
+    /// sent the last of their records meanwhile.
+    fn poll_owed(&mut self, cx: &mut Context<'_>, tcp: &TcpStream) -> Poll<io::Result<usize>> {
+        if self.is_pending() {
+            ready!(self.poll_send(cx, tcp))?;
+        }
+        Poll::Ready(Ok(std::mem::take(&mut self.stands_for)))
+    }
+
     fn try_send(&mut self, tcp: &TcpStream) -> io::Result<()> {
         while self.is_pending() {
             let rest = self.bytes.get(self.sent..).unwrap_or_default();
@@ -369,4 +378,43 @@ fn without_spare(mut bytes: Vec<u8>) -> Vec<u8> {
 /// Whether `room` takes the plaintext of the record that `bytes` begin with.
 fn fits(bytes: &[u8], room: usize) -> bool {
     record_len(bytes).is_some_and(|len| len <= room + OVERHEAD - HEADER)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, net::TcpListener};
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_reply_that_takes_the_writers_last_records_along_leaves_nothing_to_be_sent_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        let records = vec![7; 16 << 20];
+        let mut outgoing = Outgoing::default();
+        ours.writable().await.unwrap();
+        assert!(!outgoing.send(&ours, &records, 1000).unwrap());
+        // The peer takes what waits while the writer is not asked.
+        peer.set_nonblocking(true).unwrap();
+        let peer = TcpStream::from_std(peer).unwrap();
+        let mut received = Vec::with_capacity(records.len() + 5);
+        outgoing.send_along(&ours, b"alert");
+        while received.len() < records.len() + 5 {
+            tokio::select! {
+                ready = peer.readable() => ready.unwrap(),
+                ready = ours.writable(), if outgoing.is_pending() => ready.unwrap(),
+            }
+            let _ = peer.try_read_buf(&mut received);
+            outgoing.try_send(&ours).unwrap();
+        }
+        assert!(!outgoing.is_pending());
+        assert!(received.ends_with(b"\x07alert"));
+        let owed = poll_fn(|cx| outgoing.poll_owed(cx, &ours));
+        assert_eq!(owed.await.unwrap(), 1000, "the writer is told once");
+        let owed = poll_fn(|cx| outgoing.poll_owed(cx, &ours));
+        assert_eq!(owed.await.unwrap(), 0);
+    }
 }
