@@ -12,13 +12,11 @@ mod logging;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use contract::paths;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{CONTENT_TYPE, HOST},
 };
-use http_body_util::Full;
 use runtime::{log, readiness::Readiness};
 use serde_json::{Value, json};
 use tracing::{debug, info};
@@ -28,7 +26,9 @@ use crate::{
     data_plane::AccessLogControl,
     discovery::Status,
     mesh::MeshStore,
-    status::{Control, Metrics, is_own_pod, not_allowed, not_found, server::Handler, text},
+    status::{
+        Control, Metrics, body::Body, is_own_pod, not_allowed, not_found, server::Handler, text,
+    },
     tls,
 };
 
@@ -125,7 +125,7 @@ impl Admin {
         }
     }
 
-    fn answer(&self, path: &str, query: &str, is_act: bool) -> Response<Full<Bytes>> {
+    fn answer(&self, path: &str, query: &str, is_act: bool) -> Response<Body> {
         let parts = &self.parts;
         match path {
             "/certs" => json_page(&self.certs()),
@@ -162,7 +162,7 @@ impl Admin {
         }
     }
 
-    fn logging(&self, query: &str, is_act: bool) -> Response<Full<Bytes>> {
+    fn logging(&self, query: &str, is_act: bool) -> Response<Body> {
         if !is_act && !query.is_empty() {
             return wrong("to change something, send POST");
         }
@@ -176,7 +176,7 @@ impl Admin {
         }
     }
 
-    fn ready(&self) -> Response<Full<Bytes>> {
+    fn ready(&self) -> Response<Body> {
         let report = self.parts.readiness.report();
         let status = if report.ready {
             StatusCode::OK
@@ -215,11 +215,7 @@ impl Admin {
 }
 
 impl Handler for Admin {
-    async fn handle<B: Send + Sync>(
-        &self,
-        peer: IpAddr,
-        request: Request<B>,
-    ) -> Response<Full<Bytes>> {
+    async fn handle<B: Send + Sync>(&self, peer: IpAddr, request: Request<B>) -> Response<Body> {
         let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
         let authority = request
             .uri()
@@ -262,13 +258,13 @@ fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-fn json_page(value: &Value) -> Response<Full<Bytes>> {
+fn json_page(value: &Value) -> Response<Body> {
     let mut response = text(StatusCode::OK, format!("{value:#}\n"));
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
 }
 
-fn wrong(advice: &str) -> Response<Full<Bytes>> {
+fn wrong(advice: &str) -> Response<Body> {
     text(StatusCode::BAD_REQUEST, format!("{advice}\n"))
 }
 

@@ -119,8 +119,8 @@ struct Running {
     data_plane: DataPlane,
 }
 
-/// Threads that write the access log and look up names; one would do.
-const BLOCKING_THREADS: usize = 2;
+/// Threads that write the access log, look up names and make pages of metrics; one would do, but a large page must not hold up the log.
+const BLOCKING_THREADS: usize = 3;
 /// How long answers that are under way and the last lines of the access log may take at the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -231,8 +231,8 @@ impl Running {
             dns.register(registry.families());
             self.group.spawn_essential("dns proxy", dns.serve());
         }
-        let metrics = Metrics::new(Arc::new(registry));
-        let dialer = Dialer::new(config.application, reserved);
+        let metrics = Metrics::new(Arc::new(registry)).hidden(config.hides_metrics);
+        let dialer = Dialer::new(config.application, reserved).keeping(config.keeps_probes);
         let prober = Prober::new(config.probes.clone(), dialer);
         let control: Arc<dyn Control> = Arc::new(ending);
         let status = Status::new(
@@ -244,7 +244,9 @@ impl Running {
         );
         self.answer("status server", listeners.status, &Arc::new(status));
         let page = Arc::new(metrics.clone());
-        self.answer("metrics server", listeners.prometheus, &page);
+        for listener in listeners.prometheus {
+            self.answer("metrics server", listener, &page);
+        }
         let admin = Arc::new(Admin::new(admin::Parts {
             config,
             mesh: store,
@@ -274,7 +276,7 @@ impl Running {
             addresses.inbound.port(),
             addresses.readiness.port(),
             port_of(&listeners.status),
-            port_of(&listeners.prometheus),
+            listeners.prometheus_port(),
             listeners.admin_port(),
         ]
     }
@@ -354,7 +356,7 @@ fn announce(config: &Config, listeners: &Listeners, data_plane: &DataPlane) {
         outbound = %addresses.outbound,
         inbound = %addresses.inbound,
         readiness = %addresses.readiness,
-        prometheus = port_of(&listeners.prometheus),
+        prometheus = listeners.prometheus_port(),
         status = port_of(&listeners.status),
         admin = listeners.admin_port(),
         "listening"

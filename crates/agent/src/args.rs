@@ -6,6 +6,7 @@
 mod control_plane;
 mod discovery;
 mod mesh;
+mod status;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -16,6 +17,7 @@ use runtime::log::LogArgs;
 pub use control_plane::{CertificateArgs, ControlPlaneArgs};
 pub use discovery::DiscoveryArgs;
 pub use mesh::{MeshArgs, TlsArgs};
+pub use status::StatusArgs;
 
 /// The sidecar of the mesh: carries the pod's traffic and answers for its health.
 #[derive(Debug, Parser)]
@@ -56,6 +58,9 @@ pub struct ProxyArgs {
     /// Ports to listen on.
     #[command(flatten)]
     pub listen: ListenArgs,
+    /// How the status server answers.
+    #[command(flatten)]
+    pub status: StatusArgs,
     /// How traffic is carried.
     #[command(flatten)]
     pub traffic: TrafficArgs,

@@ -1,4 +1,4 @@
-//! One request over one connection, without a pool and without tasks.
+//! One request over one connection, or one after the other, without tasks.
 //!
 //! Used by the probes and by the subcommands `wait` and `request`. The connection is driven by whoever waits for the answer, so
 //! dropping the future closes it and nothing goes on behind the caller's back.
@@ -35,6 +35,15 @@ pub enum Version {
     Http2,
 }
 
+/// A connection of HTTP/1.1 that takes one request after the other.
+pub struct Kept {
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// Nothing once it has ended.
+    connection: Option<Connected>,
+}
+
+type Connected = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
+
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Futures that hyper's HTTP/2 wants to run beside the exchange.
@@ -60,6 +69,85 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Beside {
                 .push(Box::pin(future));
         }
     }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Begins on a connection that nothing was said on.
+    ///
+    /// # Errors
+    /// What hyper says of it.
+    pub async fn begin<IO>(io: IO) -> Result<Self, hyper::Error>
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, connection) = handshake(TokioIo::new(io)).await?;
+        Ok(Self {
+            sender,
+            connection: Some(Box::pin(connection)),
+        })
+    }
+
+    /// As [`exchange`]; the connection may be of use afterwards. Where the future is dropped, it is not.
+    ///
+    /// # Errors
+    /// As [`exchange`].
+    pub async fn ask<F, R, T>(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        read: R,
+    ) -> Result<T, hyper::Error>
+    where
+        R: FnOnce(Response<Incoming>) -> F,
+        F: Future<Output = Result<T, hyper::Error>>,
+    {
+        let (sender, connection) = (&mut self.sender, &mut self.connection);
+        let answer = async {
+            sender.ready().await?;
+            read(sender.send_request(request).await?).await
+        };
+        let connection = poll_fn(|cx| poll_once_more(connection, cx));
+        drive(connection, &Queue::default(), answer).await
+    }
+
+    /// Whether another request may be sent: the last answer was read to its end, and the peer has not ended the connection.
+    pub async fn is_ready(&mut self) -> bool {
+        // What has come is looked at, and nothing is waited for.
+        let connection = &mut self.connection;
+        let ended = poll_fn(|cx| Poll::Ready(poll_once_more(connection, cx).is_ready())).await;
+        !ended && self.sender.is_ready()
+    }
+}
+
+/// Moves a connection on, and lets go of it once it has ended.
+fn poll_once_more(connection: &mut Option<Connected>, cx: &mut Context<'_>) -> Poll<()> {
+    let Some(open) = connection else {
+        return Poll::Ready(());
+    };
+    let ended = open.as_mut().poll(cx).map(|_| ());
+    if ended.is_ready() {
+        *connection = None;
+    }
+    ended
+}
+
+async fn handshake<IO>(
+    io: IO,
+) -> Result<
+    (
+        http1::SendRequest<Full<Bytes>>,
+        http1::Connection<IO, Full<Bytes>>,
+    ),
+    hyper::Error,
+>
+where
+    IO: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    http1::Builder::new()
+        .max_buf_size(HEAD_LIMIT)
+        .handshake(io)
+        .await
 }
 
 /// Connects to `port` of `host`. `localhost` is known without asking anybody: a minimal image may have no resolver.
@@ -98,10 +186,7 @@ where
     let queue = Arc::new(Queue::default());
     match version {
         Version::Http1 => {
-            let (mut sender, connection) = http1::Builder::new()
-                .max_buf_size(HEAD_LIMIT)
-                .handshake(io)
-                .await?;
+            let (mut sender, connection) = handshake(io).await?;
             let answer = async { read(sender.send_request(request).await?).await };
             drive(connection, &queue, answer).await
         }

@@ -54,6 +54,10 @@ pub struct Config {
     pub application: IpAddr,
     /// The application's probes.
     pub probes: Probes,
+    /// Whether their connections are kept for the next probe.
+    pub keeps_probes: bool,
+    /// Whether metrics are for processes of the pod alone.
+    pub hides_metrics: bool,
     /// How traffic between sidecars is secured.
     pub tls: Tls,
     /// Where the control plane is.
@@ -171,6 +175,8 @@ impl Config {
             drain: reader.drain(args),
             application: reader.application(&args.pod),
             probes: reader.probes(&args.pod),
+            keeps_probes: reader.keeps_probes(&args.status),
+            hides_metrics: reader.hides_metrics(&args.status),
             application_metrics: reader.application_metrics(&args.pod),
             local_mesh: reader.local_mesh(&args.mesh),
             own: reader.own(args, &workload),

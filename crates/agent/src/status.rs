@@ -3,30 +3,33 @@
 //! `app` serves [`Status`] on the status port and [`Metrics`] on the metrics port through [`server`]; the readiness port reaches the
 //! former through the data plane. Answers are small and made at once, probes of the application aside.
 
+pub mod body;
 pub mod probes;
 pub mod scrape;
 pub mod server;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::VecDeque, io, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use contract::{net::INBOUND_SOURCE_V4, paths};
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY},
 };
-use http_body_util::Full;
 use runtime::{
     error::chain,
     metrics::{self, Registry},
     readiness::Readiness,
 };
-use tracing::{debug, info};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tracing::{debug, error, info};
 
+use body::Body;
 use probes::prober::{Answer, ProbeError, Prober};
 use scrape::{
     Scraper,
-    merge::{Form, Page, merge},
+    merge::{Form, Merged, Page},
+    sheet::{Coding, Sheet},
 };
 use server::Handler;
 
@@ -39,9 +42,13 @@ pub struct Status {
     control: Arc<dyn Control>,
 }
 
-/// The answers of the metrics port.
+/// The answers of the metrics port; clones share the bound of pages that are made and sent at a time.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Registry>);
+pub struct Metrics {
+    registry: Arc<Registry>,
+    pages: Arc<Semaphore>,
+    is_hidden: bool,
+}
 
 /// What a process of the same pod may ask of the proxy.
 pub trait Control: Send + Sync {
@@ -51,6 +58,9 @@ pub trait Control: Send + Sync {
     fn quit(&self);
 }
 
+/// Pages of metrics that are made or sent at a time. Each is up to tens of megabytes where it is not compressed; those who scrape are one or
+/// two, some seconds apart.
+const MOST_PAGES: usize = 4;
 /// Istio's second path for the metrics.
 const METRICS: &str = "/metrics";
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -79,7 +89,7 @@ impl Status {
         }
     }
 
-    fn ready(&self) -> Response<Full<Bytes>> {
+    fn ready(&self) -> Response<Body> {
         let report = self.readiness.report();
         let status = if report.ready {
             StatusCode::OK
@@ -90,34 +100,14 @@ impl Status {
     }
 
     /// The metrics of sidecar and application.
-    async fn all_metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let application = self.scraper.fetch(request.headers()).await;
-        if application.is_empty() {
-            return self.metrics.page();
-        }
-        // After the application's answers, so that their failures are counted in this page already.
-        let mut pages = vec![Page {
-            form: Form::OpenMetrics,
-            text: self.metrics.0.encode().into_bytes(),
-        }];
-        pages.extend(application);
-        let Page { form, text: page } = merge(&pages);
-        let mut response = text(StatusCode::OK, page);
-        let content_type = match form {
-            Form::OpenMetrics => OPEN_METRICS,
-            Form::Text => TEXT_METRICS,
-        };
-        response.headers_mut().insert(CONTENT_TYPE, content_type);
-        response
+    async fn all_metrics<B>(&self, peer: IpAddr, request: &Request<B>) -> Response<Body> {
+        let headers = request.headers();
+        let application = || self.scraper.fetch(headers);
+        self.metrics.answer(peer, headers, application).await
     }
 
     /// Runs `act` for a process of the same pod.
-    fn control(
-        &self,
-        peer: IpAddr,
-        path: &str,
-        act: impl Fn(&dyn Control),
-    ) -> Response<Full<Bytes>> {
+    fn control(&self, peer: IpAddr, path: &str, act: impl Fn(&dyn Control)) -> Response<Body> {
         if !is_own_pod(peer) {
             debug!(src.addr = %peer, path, "refused, only this pod may ask for it");
             return text(
@@ -130,7 +120,7 @@ impl Status {
         text(StatusCode::OK, "OK\n")
     }
 
-    async fn probe<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    async fn probe<B>(&self, request: &Request<B>) -> Response<Body> {
         let path = request.uri().path();
         match self.prober.probe(path, request.headers()).await {
             Ok(Answer::Passed) => text(StatusCode::OK, "OK\n"),
@@ -155,11 +145,7 @@ impl Status {
 }
 
 impl Handler for Status {
-    async fn handle<B: Send + Sync>(
-        &self,
-        peer: IpAddr,
-        request: Request<B>,
-    ) -> Response<Full<Bytes>> {
+    async fn handle<B: Send + Sync>(&self, peer: IpAddr, request: Request<B>) -> Response<Body> {
         let path = request.uri().path();
         let is_probe = [paths::APP_HEALTH, paths::APP_LIFECYCLE]
             .iter()
@@ -174,7 +160,7 @@ impl Handler for Status {
             paths::QUIT => self.control(peer, path, |control| control.quit()),
             paths::DRAIN => self.control(peer, path, |control| control.drain()),
             paths::HEALTHZ_READY if reads => self.ready(),
-            paths::STATS_PROMETHEUS | METRICS if reads => self.all_metrics(&request).await,
+            paths::STATS_PROMETHEUS | METRICS if reads => self.all_metrics(peer, &request).await,
             _ if is_probe && reads => self.probe(&request).await,
             paths::HEALTHZ_READY | paths::STATS_PROMETHEUS | METRICS => not_allowed("GET, HEAD"),
             _ if is_probe => not_allowed("GET, HEAD"),
@@ -189,28 +175,71 @@ impl Metrics {
     /// The metrics of `registry`.
     #[must_use]
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self(registry)
+        Self {
+            registry,
+            pages: Arc::new(Semaphore::new(MOST_PAGES)),
+            is_hidden: false,
+        }
     }
 
-    /// The page that Prometheus reads.
-    pub(crate) fn page(&self) -> Response<Full<Bytes>> {
-        let mut response = text(StatusCode::OK, self.0.encode());
+    /// The same for processes of this pod alone, if `is_hidden`.
+    #[must_use]
+    pub fn hidden(mut self, is_hidden: bool) -> Self {
+        self.is_hidden = is_hidden;
+        self
+    }
+
+    /// The page for the admin port.
+    pub(crate) fn page(&self) -> Response<Body> {
+        let mut response = text(StatusCode::OK, self.registry.encode());
         response.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
         response
+    }
+
+    /// Our page and those that `others` fetches, for a scrape with these headers.
+    async fn answer<F: Future<Output = Vec<Page>>>(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        others: impl FnOnce() -> F,
+    ) -> Response<Body> {
+        if self.is_hidden && !is_own_pod(peer) {
+            debug!(src.addr = %peer, "metrics are for this pod alone");
+            return text(
+                StatusCode::FORBIDDEN,
+                "only requests from localhost are allowed\n",
+            );
+        }
+        let waiting = Arc::clone(&self.pages).acquire_owned();
+        let Ok(Ok(held)) = timeout(scrape::patience(headers), waiting).await else {
+            let body = "too many scrapes at the same time, ask again later\n";
+            return text(StatusCode::SERVICE_UNAVAILABLE, body);
+        };
+        let others = others().await;
+        let coding = Coding::of(headers);
+        // After the application's answers, so that their failures are counted in this page already; and beside the other answers, as
+        // there may be tens of megabytes.
+        let registry = Arc::clone(&self.registry);
+        let written = spawn_blocking(move || write(&registry, &others, coding)).await;
+        match written.map_err(io::Error::from).flatten() {
+            Ok((form, pieces)) => metrics_page(form, coding, Body::of(pieces, held)),
+            Err(error) => {
+                error!(%error, "a page of metrics could not be made");
+                let body = "the page could not be made\n";
+                text(StatusCode::INTERNAL_SERVER_ERROR, body)
+            }
+        }
     }
 }
 
 impl Handler for Metrics {
-    async fn handle<B: Send + Sync>(
-        &self,
-        _peer: IpAddr,
-        request: Request<B>,
-    ) -> Response<Full<Bytes>> {
+    async fn handle<B: Send + Sync>(&self, peer: IpAddr, request: Request<B>) -> Response<Body> {
         match request.uri().path() {
             paths::STATS_PROMETHEUS | METRICS
                 if [Method::GET, Method::HEAD].contains(request.method()) =>
             {
-                self.page()
+                let none = || std::future::ready(Vec::new());
+                self.answer(peer, request.headers(), none).await
             }
             paths::STATS_PROMETHEUS | METRICS => not_allowed("GET, HEAD"),
             _ => not_found(),
@@ -224,18 +253,46 @@ pub(crate) fn is_own_pod(peer: IpAddr) -> bool {
     peer.is_loopback() && peer != IpAddr::V4(INBOUND_SOURCE_V4)
 }
 
-pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+/// Writes our page and the others as one.
+fn write(
+    registry: &Registry,
+    others: &[Page],
+    coding: Coding,
+) -> io::Result<(Form, VecDeque<Bytes>)> {
+    let mut merged = Merged::of(others, Sheet::new(coding));
+    registry.write(&mut merged.own());
+    others.iter().for_each(|page| merged.append(page));
+    let (form, sheet) = merged.finish()?;
+    Ok((form, sheet.finish()?))
+}
+
+fn metrics_page(form: Form, coding: Coding, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let content_type = match form {
+        Form::OpenMetrics => OPEN_METRICS,
+        Form::Text => TEXT_METRICS,
+    };
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(VARY, HeaderValue::from(ACCEPT_ENCODING));
+    if coding == Coding::Gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, TEXT);
     response
 }
 
-pub(crate) fn not_found() -> Response<Full<Bytes>> {
+pub(crate) fn not_found() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "there is no such page\n")
 }
 
-pub(crate) fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
+pub(crate) fn not_allowed(methods: &'static str) -> Response<Body> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
     response
         .headers_mut()

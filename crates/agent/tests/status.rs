@@ -7,6 +7,8 @@
 
 #[path = "status/application.rs"]
 mod application;
+#[path = "status/choices.rs"]
+mod choices;
 
 use std::{
     ffi::OsString,
@@ -44,6 +46,13 @@ const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Far more than any answer takes.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// What a pod may choose.
+#[derive(Clone, Copy, Default)]
+struct Choices {
+    keeps_probes: bool,
+    hides_metrics: bool,
+}
+
 /// A status server with its parts.
 struct Server {
     address: SocketAddr,
@@ -74,15 +83,20 @@ impl Server {
 
     /// The same, for an application whose metrics are at `targets`.
     fn scraping(targets: &str, probes: &str, reserved: Vec<u16>) -> Self {
+        Self::choosing(targets, probes, reserved, Choices::default())
+    }
+
+    fn choosing(targets: &str, probes: &str, reserved: Vec<u16>, choices: Choices) -> Self {
         let readiness = Readiness::new();
         let control = Arc::new(Counts::default());
         let mut registry = Registry::new("proxy", "1.2.3");
         let targets = Targets::parse(targets).unwrap();
         let scraper = Scraper::register(targets, reserved.clone(), registry.families());
-        let prober = Prober::new(Probes::parse(probes).unwrap(), Dialer::new(LOCAL, reserved));
+        let dialer = Dialer::new(LOCAL, reserved).keeping(choices.keeps_probes);
+        let prober = Prober::new(Probes::parse(probes).unwrap(), dialer);
         let status = Status::new(
             readiness.clone(),
-            Metrics::new(Arc::new(registry)),
+            Metrics::new(Arc::new(registry)).hidden(choices.hides_metrics),
             scraper,
             prober,
             Arc::clone(&control) as Arc<dyn Control>,

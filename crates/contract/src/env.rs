@@ -46,6 +46,10 @@ pub const META_NETWORK: &str = "ISTIO_META_NETWORK";
 pub const TERMINATION_GRACE_PERIOD: &str = "TERMINATION_GRACE_PERIOD_SECONDS";
 /// Whether rewritten probes go to 127.0.0.1 instead of the pod's address, a Go boolean.
 pub const PROBE_LOCALHOST: &str = "REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION";
+/// Whether connections of HTTP probes to the application are kept for the next probe, a Go boolean.
+pub const PROBE_KEEPALIVE: &str = "ENABLE_PROBE_KEEPALIVE_CONNECTIONS";
+/// Whether metrics are for processes of the pod alone, a Go boolean.
+pub const METRICS_LOCALHOST: &str = "METRICS_LOCALHOST_ACCESS_ONLY";
 /// What the application's own annotations say about scraping, as JSON; the agent collects from there.
 pub const PROMETHEUS_ANNOTATIONS: &str = "ISTIO_PROMETHEUS_ANNOTATIONS";
 /// Port on which the sidecar serves the merged metrics under mutual TLS; none if it is not set, empty or 0.

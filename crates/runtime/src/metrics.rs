@@ -3,6 +3,8 @@
 //! Subsystems register their families in [`Registry::families`] while the program is put together; afterwards the registry is
 //! shared and only read. The first family is always `istio_build`, so a scrape tells who answers.
 
+use std::fmt;
+
 use prometheus_client::{encoding::text, metrics::gauge::ConstGauge, registry};
 
 /// What [`Registry::encode`] gives, for the `Content-Type` header.
@@ -46,11 +48,16 @@ impl Registry {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut page = String::new();
-        if let Err(error) = text::encode(&mut page, &self.families) {
-            // Writing to a string does not fail; a collector can, and then loses the rest of the page.
+        self.write(&mut page);
+        page
+    }
+
+    /// The same, written to `page` bit by bit. Whatever the writer waits for, everybody who counts may wait for, too.
+    pub fn write(&self, page: &mut impl fmt::Write) {
+        if let Err(error) = text::encode(page, &self.families) {
+            // Writing to memory does not fail; a collector can, and then loses the rest of the page.
             tracing::error!(%error, "metrics cannot be encoded");
         }
-        page
     }
 }
 

@@ -31,8 +31,8 @@ struct Sample {
     threads: usize,
 }
 
-/// Threads of the sidecar that write files, and end when there is nothing to write.
-const BLOCKING_THREADS: u64 = 2;
+/// Threads of the sidecar that write files and pages of metrics, and end when there is nothing to write.
+const BLOCKING_THREADS: u64 = 3;
 const PERIOD: Duration = Duration::from_millis(500);
 /// By how much memory may be above what it was after the warm-up: a few pages of heap, and code that was not used before.
 const SLACK_KIB: u64 = 1536;

@@ -14,7 +14,8 @@ use crate::{config::Config, dns, status::server};
 /// Bound, and nobody answers yet.
 pub(super) struct Listeners {
     pub(super) status: TcpListener,
-    pub(super) prometheus: TcpListener,
+    /// One for all addresses, or for each family's loopback address.
+    pub(super) prometheus: Vec<TcpListener>,
     /// One for each family of addresses.
     pub(super) admin: Vec<TcpListener>,
     pub(super) dns: Option<dns::Proxy>,
@@ -43,9 +44,18 @@ impl Listeners {
         Ok(Self {
             dns,
             status: server::bind(config.ports.status).map_err(status)?,
-            prometheus: server::bind(config.ports.prometheus).map_err(prometheus)?,
+            prometheus: match config.hides_metrics {
+                true => server::bind_loopback(config.ports.prometheus),
+                false => server::bind(config.ports.prometheus).map(|listener| vec![listener]),
+            }
+            .map_err(prometheus)?,
             admin: server::bind_loopback(config.ports.admin).map_err(admin)?,
         })
+    }
+
+    /// The port of the sidecar's own metrics.
+    pub(super) fn prometheus_port(&self) -> u16 {
+        self.prometheus.first().map_or(0, port_of)
     }
 
     /// The port of the admin interface.

@@ -18,7 +18,7 @@ use super::{
     reader::{Reader, Setting},
 };
 use crate::{
-    args::{ListenArgs, MeshArgs, PodArgs, ProxyArgs, TrafficArgs},
+    args::{ListenArgs, MeshArgs, PodArgs, ProxyArgs, StatusArgs, TrafficArgs},
     mesh::Own,
     pod_info::Pairs,
     status::{probes::Probes, scrape::Targets},
@@ -334,6 +334,24 @@ impl<'a> Reader<'a> {
             }
             Probes::default()
         })
+    }
+
+    pub(super) fn keeps_probes(&mut self, args: &'a StatusArgs) -> bool {
+        let given = self.given(Setting::new(
+            "probe-keepalive",
+            env::PROBE_KEEPALIVE,
+            args.probe_keepalive.as_ref(),
+        ));
+        self.bool(given)
+    }
+
+    pub(super) fn hides_metrics(&mut self, args: &'a StatusArgs) -> bool {
+        let given = self.given(Setting::new(
+            "metrics-localhost",
+            env::METRICS_LOCALHOST,
+            args.metrics_localhost.as_ref(),
+        ));
+        self.bool(given)
     }
 
     pub(super) fn application_metrics(&mut self, args: &PodArgs) -> Targets {

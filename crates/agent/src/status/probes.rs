@@ -7,6 +7,7 @@
 pub mod dial;
 pub mod grpc;
 pub mod http_get;
+mod idle;
 pub mod prober;
 pub mod redirect;
 

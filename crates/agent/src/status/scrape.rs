@@ -5,6 +5,7 @@
 //! counted: a scrape of the sidecar never fails because of the application.
 
 pub mod merge;
+pub mod sheet;
 
 use std::{
     future::poll_fn,
@@ -296,8 +297,8 @@ fn request(target: &Target, headers: &HeaderMap) -> Request<Full<Bytes>> {
     request
 }
 
-/// How long the application may take.
-fn patience(headers: &HeaderMap) -> Duration {
+/// How long the application may take, and a scrape wait for others.
+pub(super) fn patience(headers: &HeaderMap) -> Duration {
     let told = headers.get(SCRAPE_TIMEOUT);
     let told = told.and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
     told.filter(|seconds| seconds.is_finite() && *seconds > 0.0)

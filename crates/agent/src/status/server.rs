@@ -12,9 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use runtime::task::Group;
@@ -26,6 +24,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+use super::body::Body;
 use crate::data_plane::net::listen::{Reach, listen};
 
 /// Makes the answers of a server.
@@ -35,7 +34,7 @@ pub trait Handler: Send + Sync + 'static {
         &self,
         peer: IpAddr,
         request: Request<B>,
-    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+    ) -> impl Future<Output = Response<Body>> + Send;
 }
 
 /// Connections that may be open at a time.

@@ -1,6 +1,13 @@
 //! Small applications for probes to ask: plain and TLS, HTTP/1 and HTTP/2, gRPC health.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use agent::client::Version;
 use bytes::Bytes;
@@ -27,6 +34,8 @@ use tokio_rustls::TlsAcceptor;
 /// A server on a port of 127.0.0.1 that ends when it is dropped.
 pub(crate) struct Application {
     pub(crate) port: u16,
+    /// How many connections it has accepted.
+    pub(crate) n_connections: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -88,14 +97,18 @@ impl Application {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut tasks = JoinSet::new();
+        let n_connections = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&n_connections);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                counter.fetch_add(1, Ordering::SeqCst);
                 connections.spawn(serve(stream));
             }
         });
         Self {
             port,
+            n_connections,
             _tasks: tasks,
         }
     }

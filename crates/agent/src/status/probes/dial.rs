@@ -19,12 +19,15 @@ use rustls::{
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::idle::Idle;
+
 /// Connects to one address, and to no port of the sidecar itself.
 #[derive(Debug)]
 pub struct Dialer {
     destination: IpAddr,
     reserved: Vec<u16>,
     tls: OnceLock<Arc<ClientConfig>>,
+    kept: Option<Idle>,
 }
 
 /// Why the application could not be reached.
@@ -74,7 +77,20 @@ impl Dialer {
             destination: destination.to_canonical(),
             reserved,
             tls: OnceLock::new(),
+            kept: None,
         }
+    }
+
+    /// The same; connections of HTTP are kept for the next probe, if `keeps`.
+    #[must_use]
+    pub fn keeping(mut self, keeps: bool) -> Self {
+        self.kept = keeps.then(Idle::default);
+        self
+    }
+
+    /// Where idle connections are, if they are kept.
+    pub(super) fn kept(&self) -> Option<&Idle> {
+        self.kept.as_ref()
     }
 
     /// The address that is dialled.

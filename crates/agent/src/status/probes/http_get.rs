@@ -14,13 +14,14 @@ use http::{
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     HttpGet,
     dial::{DialError, Dialer},
     redirect::{Redirect, Target},
 };
-use crate::client::{Version, exchange, read_up_to};
+use crate::client::{Kept, Version, exchange, read_up_to};
 
 /// What the application answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +82,8 @@ const HOP_BY_HOP: [HeaderName; 11] = [
     HeaderName::from_static("keep-alive"),
 ];
 
-/// Asks for the page that `probe` wants, with the headers of the kubelet's request. Dropping the future closes the connection.
+/// Asks for the page that `probe` wants, with the headers of the kubelet's request. Dropping the future closes the connection; afterwards it is closed, or
+/// kept where `dialer` keeps any.
 ///
 /// # Errors
 /// Any [`HttpGetError`]; an error status is not one.
@@ -131,40 +133,70 @@ async fn fetch(
 ) -> Result<(Page, Option<String>), HttpGetError> {
     let port = target.port;
     let failed = |source| HttpGetError::Http { port, source };
-    let read = |response: Response<Incoming>| async move {
-        let location = redirect_location(&response);
-        let is_redirect = response.status().is_redirection();
-        let page = Page {
-            status: if is_redirect {
-                StatusCode::OK
-            } else {
-                response.status()
-            },
-            content_type: response.headers().get(CONTENT_TYPE).cloned(),
-            body: match location {
-                Some(_) => Vec::new(),
-                None => read_up_to(response.into_body(), BODY_LIMIT).await?,
-            },
-        };
-        Ok((page, location))
-    };
     let request =
         |version| request(version, target, dialer, host, headers).map_err(HttpGetError::Request);
+    let way = (port, target.tls);
+    if let Some(idle) = dialer.kept()
+        && let Some(mut kept) = idle.take(way).await
+        && let Ok(answer) = kept.ask(request(Version::Http1)?, read).await
+    {
+        idle.put(way, kept).await;
+        return Ok(answer);
+    }
+    // Nothing was kept, or it has ended meanwhile, and a page is asked for twice without harm.
     if !target.tls {
         let request = request(Version::Http1)?;
         let stream = dialer.connect(port).await?;
-        return exchange(Version::Http1, stream, request, read)
+        return ask_http1(dialer, way, stream, request)
             .await
             .map_err(failed);
     }
     let stream = dialer.connect_tls(port).await?;
-    let version = match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => Version::Http2,
-        _ => Version::Http1,
+    let answer = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => {
+            let request = request(Version::Http2)?;
+            exchange(Version::Http2, stream, request, read).await
+        }
+        _ => ask_http1(dialer, way, stream, request(Version::Http1)?).await,
     };
-    exchange(version, stream, request(version)?, read)
-        .await
-        .map_err(failed)
+    answer.map_err(failed)
+}
+
+async fn ask_http1<IO>(
+    dialer: &Dialer,
+    way: (u16, bool),
+    stream: IO,
+    request: Request<Full<Bytes>>,
+) -> Result<(Page, Option<String>), hyper::Error>
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Some(idle) = dialer.kept() else {
+        return exchange(Version::Http1, stream, request, read).await;
+    };
+    let mut kept = Kept::begin(stream).await?;
+    let answer = kept.ask(request, read).await?;
+    idle.put(way, kept).await;
+    Ok(answer)
+}
+
+/// What an answer says, and the location if it asks to be followed.
+async fn read(response: Response<Incoming>) -> Result<(Page, Option<String>), hyper::Error> {
+    let location = redirect_location(&response);
+    let is_redirect = response.status().is_redirection();
+    let page = Page {
+        status: if is_redirect {
+            StatusCode::OK
+        } else {
+            response.status()
+        },
+        content_type: response.headers().get(CONTENT_TYPE).cloned(),
+        body: match location {
+            Some(_) => Vec::new(),
+            None => read_up_to(response.into_body(), BODY_LIMIT).await?,
+        },
+    };
+    Ok((page, location))
 }
 
 fn request(
@@ -184,9 +216,10 @@ fn request(
         Version::Http1 => {
             *request.uri_mut() = Uri::from(path);
             request.headers_mut().insert(HOST, host);
-            request
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            if dialer.kept().is_none() {
+                let close = HeaderValue::from_static("close");
+                request.headers_mut().insert(CONNECTION, close);
+            }
         }
         Version::Http2 => {
             *request.version_mut() = http::Version::HTTP_2;

@@ -2,9 +2,14 @@
 //!
 //! OpenMetrics pages end with a mark that must be there once, and name counters otherwise than the older text format does: if one of
 //! the pages is of the older format, all of them become it. Nothing of a page is understood beyond that, so that what an application
-//! invents arrives as it is.
+//! invents arrives as it is. Our own page passes line by line while it is made; those of the application are there as a whole.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    io::{self, Write},
+    mem,
+};
 
 /// A page of metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub enum Form {
 
 /// Ends an OpenMetrics page.
 const END: &[u8] = b"# EOF";
+const TYPE: &[u8] = b"# TYPE ";
+const HELP: &[u8] = b"# HELP ";
 
 // === impl Form ===
 
@@ -43,31 +50,129 @@ impl Form {
     }
 }
 
-/// All `pages` as one, in their order.
-#[must_use]
-pub fn merge(pages: &[Page]) -> Page {
-    let form = if pages.iter().all(|page| page.form == Form::OpenMetrics) {
-        Form::OpenMetrics
-    } else {
-        Form::Text
-    };
-    let mut text = Vec::with_capacity(pages.iter().map(|page| page.text.len() + 1).sum());
-    for page in pages {
-        let is_old = form == Form::Text && page.form == Form::OpenMetrics;
+/// Several pages as one, written one after the other.
+pub struct Merged<W> {
+    form: Form,
+    to: W,
+    /// The first error; nothing is written after it.
+    written: io::Result<()>,
+}
+
+/// A page of ours, as it is being made: of the OpenMetrics format, each description before its type.
+pub struct Own<'a, W> {
+    merged: &'a mut Merged<W>,
+    line: Vec<u8>,
+    /// A description whose type comes next.
+    described: Vec<u8>,
+}
+
+// === impl Merged ===
+
+impl<W: Write> Merged<W> {
+    /// A page of the form that `pages` and ours have together.
+    pub fn of(pages: &[Page], to: W) -> Self {
+        let is_open = pages.iter().all(|page| page.form == Form::OpenMetrics);
+        Self {
+            form: if is_open {
+                Form::OpenMetrics
+            } else {
+                Form::Text
+            },
+            to,
+            written: Ok(()),
+        }
+    }
+
+    /// Where our own page is written to, once.
+    pub fn own(&mut self) -> Own<'_, W> {
+        Own {
+            merged: self,
+            line: Vec::new(),
+            described: Vec::new(),
+        }
+    }
+
+    /// Appends a page.
+    pub fn append(&mut self, page: &Page) {
+        let is_old = self.form == Form::Text && page.form == Form::OpenMetrics;
         let counters = if is_old {
             counters(&page.text)
         } else {
             BTreeSet::new()
         };
         for line in lines(&page.text) {
-            append(&mut text, line, &counters);
+            self.line(line, |name| counters.contains(name));
         }
     }
-    if form == Form::OpenMetrics {
-        text.extend_from_slice(END);
-        text.push(b'\n');
+
+    /// The form, and what the page was written to.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn finish(mut self) -> io::Result<(Form, W)> {
+        if self.form == Form::OpenMetrics {
+            self.write(&[END, b"\n"]);
+        }
+        self.written.map(|()| (self.form, self.to))
     }
-    Page { form, text }
+
+    fn line(&mut self, line: &[u8], is_counter: impl Fn(&[u8]) -> bool) {
+        match described(line).filter(|(_, name, _)| is_counter(name)) {
+            Some((begin, name, rest)) => self.write(&[begin, name, b"_total", rest, b"\n"]),
+            None => self.write(&[line, b"\n"]),
+        }
+    }
+
+    fn write(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            if self.written.is_ok() {
+                self.written = self.to.write_all(part);
+            }
+        }
+    }
+}
+
+// === impl Own ===
+
+impl<W: Write> Own<'_, W> {
+    fn end_of_line(&mut self) {
+        let line = mem::take(&mut self.line);
+        let merged = &mut *self.merged;
+        if line.starts_with(HELP) && merged.form == Form::Text {
+            self.described = line;
+            return;
+        }
+        let is_counter = merged.form == Form::Text && line.ends_with(b" counter");
+        let counter = described(&line).filter(|(begin, ..)| is_counter && *begin == TYPE);
+        let counter = counter.map(|(_, name, _)| name.to_vec());
+        let is_of_counter = |name: &[u8]| counter.as_deref() == Some(name);
+        let description = mem::take(&mut self.described);
+        for line in [&description, &line] {
+            if !line.is_empty() && line != END {
+                merged.line(line, is_of_counter);
+            }
+        }
+        // The room is used again.
+        self.line = line;
+        self.line.clear();
+    }
+}
+
+impl<W: Write> fmt::Write for Own<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text.as_bytes();
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, after) = rest.split_at(end);
+            self.line.extend_from_slice(line);
+            self.end_of_line();
+            rest = after.get(1..).unwrap_or_default();
+        }
+        self.line.extend_from_slice(rest);
+        match &self.merged.written {
+            Ok(()) => Ok(()),
+            Err(_) => Err(fmt::Error),
+        }
+    }
 }
 
 /// The page's lines up to its end mark.
@@ -80,32 +185,26 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Names of OpenMetrics' counters, whose samples end with `_total` and whose description does not.
 fn counters(text: &[u8]) -> BTreeSet<&[u8]> {
-    let types = lines(text).filter_map(|line| line.strip_prefix(b"# TYPE "));
+    let types = lines(text).filter_map(|line| line.strip_prefix(TYPE));
     types
         .filter_map(|line| line.strip_suffix(b" counter"))
         .collect()
 }
 
-fn append(text: &mut Vec<u8>, line: &[u8], counters: &BTreeSet<&[u8]>) {
-    let described = [&b"# TYPE "[..], b"# HELP "].into_iter().find_map(|begin| {
+/// What a line describes: how it begins, the name, and what follows.
+fn described(line: &[u8]) -> Option<(&'static [u8], &[u8], &[u8])> {
+    [TYPE, HELP].into_iter().find_map(|begin| {
         let rest = line.strip_prefix(begin)?;
         let end = memchr::memchr(b' ', rest)?;
         let (name, rest) = rest.split_at_checked(end)?;
-        counters.contains(name).then_some((begin, name, rest))
-    });
-    match described {
-        Some((begin, name, rest)) => {
-            for part in [begin, name, b"_total", rest] {
-                text.extend_from_slice(part);
-            }
-        }
-        None => text.extend_from_slice(line),
-    }
-    text.push(b'\n');
+        Some((begin, name, rest))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -120,9 +219,44 @@ mod tests {
         }
     }
 
+    fn merge(pages: &[Page]) -> (Form, Vec<u8>) {
+        let mut merged = Merged::of(pages, Vec::new());
+        pages.iter().for_each(|page| merged.append(page));
+        merged.finish().unwrap()
+    }
+
     fn merged(application: Page) -> (Form, String) {
-        let merged = merge(&[page(Form::OpenMetrics, OWN), application]);
-        (merged.form, String::from_utf8(merged.text).unwrap())
+        let (form, text) = merge(&[page(Form::OpenMetrics, OWN), application]);
+        (form, String::from_utf8(text).unwrap())
+    }
+
+    /// As [`merged`], our own page as it is made, in pieces of `n_bytes`.
+    fn merged_meanwhile(application: Page, n_bytes: usize) -> (Form, String) {
+        let pages = [application];
+        let mut merged = Merged::of(&pages, Vec::new());
+        let mut own = merged.own();
+        for piece in OWN.as_bytes().chunks(n_bytes) {
+            own.write_str(std::str::from_utf8(piece).unwrap()).unwrap();
+        }
+        let [application] = pages;
+        merged.append(&application);
+        let (form, text) = merged.finish().unwrap();
+        (form, String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn our_own_page_becomes_the_same_while_it_is_made() {
+        for form in [Form::Text, Form::OpenMetrics] {
+            for n_bytes in [1, 7, OWN.len()] {
+                let application = page(form, "c 3\n");
+                let expected = merged(application.clone());
+                assert_eq!(
+                    merged_meanwhile(application, n_bytes),
+                    expected,
+                    "{form:?} {n_bytes}"
+                );
+            }
+        }
     }
 
     #[test]
@@ -135,7 +269,7 @@ mod tests {
         );
         assert_eq!(
             merge(&[page(Form::OpenMetrics, OWN)]),
-            page(Form::OpenMetrics, OWN)
+            (Form::OpenMetrics, OWN.as_bytes().to_vec())
         );
     }
 
@@ -169,8 +303,8 @@ mod tests {
         fn any_page_is_survived(text in prop::collection::vec(any::<u8>(), 0..200), is_open in any::<bool>()) {
             let form = if is_open { Form::OpenMetrics } else { Form::Text };
             let own = page(Form::OpenMetrics, OWN);
-            let merged = merge(&[own, Page { form, text }]);
-            let ends = merged.text.ends_with(b"# EOF\n");
+            let (_, merged) = merge(&[own, Page { form, text }]);
+            let ends = merged.ends_with(b"# EOF\n");
             prop_assert_eq!(ends, is_open);
         }
     }
