@@ -6,7 +6,7 @@
 //! ```text
 //! Source ─ due ─► Client ─ CreateCertificate ─► Holder ─ checked ─► Store ─► data plane
 //!    ▲                                             └─► Keep: cache, --output-certs
-//!    └── Renewal, Backoff
+//!    └── Renewal
 //! ```
 
 mod client;
@@ -17,6 +17,6 @@ mod source;
 
 pub use client::{AskError, Client, LIMIT};
 pub use metrics::Metrics;
-pub use renewal::{Backoff, Ratio, Renewal};
+pub use renewal::{Ratio, Renewal};
 pub use request::{KeyKind, SigningRequest};
 pub use source::{Clock, Failure, Keep, Source};

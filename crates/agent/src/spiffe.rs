@@ -9,7 +9,7 @@ mod material;
 use std::{io, path::PathBuf, time::Duration};
 
 use http::Uri;
-use runtime::{files::Change, readiness::Readiness, task::Group};
+use runtime::{backoff::Backoff, files::Change, readiness::Readiness, task::Group};
 use tokio::{
     net::UnixStream,
     time::{sleep, timeout},
@@ -21,7 +21,6 @@ use wire::spiffe::{
 };
 
 use crate::{
-    ca::Backoff,
     control_plane::Channel,
     tls::{
         Store,
@@ -123,7 +122,7 @@ impl Source {
                 Err(failure) => failure,
             };
             self.failed(&failure);
-            let mut left = backoff.pause(fastrand::f64() * 2.0 - 1.0);
+            let mut left = backoff.pause(fastrand::f64());
             while !left.is_zero() {
                 let part = left.min(INTERVAL);
                 sleep(part).await;

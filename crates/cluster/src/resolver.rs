@@ -7,22 +7,18 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
-    str::FromStr as _,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use hickory_resolver::{
-    Hosts, TokioResolver,
+    TokioResolver,
     config::{NameServerConfig, ResolverConfig},
     net::{NetError, runtime::TokioRuntimeProvider},
-    proto::{
-        op::Query,
-        rr::{Name, RecordType},
-    },
 };
 use hyper_util::client::legacy::connect::dns;
+use runtime::hosts::Hosts;
 use tower_service::Service;
 
 /// The resolver of the system's configuration: `/etc/hosts`, `/etc/resolv.conf`.
@@ -77,24 +73,21 @@ impl Resolver {
             TokioResolver::builder_with_config(config, provider)
         });
         Self {
-            hosts: Arc::new(Hosts::from_system().unwrap_or_default()),
+            hosts: Arc::new(Hosts::from_system()),
             dns: builder.build().ok(),
         }
     }
 
     async fn lookup(self, host: String) -> Result<Addresses, ResolveError> {
-        let known = in_hosts(&self.hosts, &host);
+        let known = self.hosts.addresses(&host);
         if !known.is_empty() {
-            return Ok(known.into_iter());
+            return Ok(sockets(known));
         }
         let Some(dns) = self.dns else {
             return Err(ResolveError::Unconfigured { name: host });
         };
         match tokio::time::timeout(LIMIT, dns.lookup_ip(host.as_str())).await {
-            Ok(Ok(found)) => {
-                let addresses: Vec<_> = found.iter().map(socket).collect();
-                Ok(addresses.into_iter())
-            }
+            Ok(Ok(found)) => Ok(sockets(found.iter())),
             Ok(Err(source)) => Err(ResolveError::Lookup { name: host, source }),
             Err(_) => Err(ResolveError::Timeout {
                 name: host,
@@ -118,27 +111,10 @@ impl Service<dns::Name> for Resolver {
     }
 }
 
-/// What the hosts file says. The resolver looks there too, but only after it has asked DNS for the name below each search domain.
-fn in_hosts(hosts: &Hosts, host: &str) -> Vec<SocketAddr> {
-    let Ok(name) = Name::from_str(host) else {
-        return Vec::new();
-    };
-    [RecordType::AAAA, RecordType::A]
-        .into_iter()
-        .filter_map(|kind| hosts.lookup_static_host(&Query::query(name.clone(), kind)))
-        .flat_map(|lookup| {
-            let records = lookup.answers().iter();
-            records
-                .filter_map(|record| record.data.ip_addr())
-                .collect::<Vec<_>>()
-        })
-        .map(socket)
-        .collect()
-}
-
 /// The connector puts the port in.
-fn socket(address: IpAddr) -> SocketAddr {
-    SocketAddr::new(address, 0)
+fn sockets(addresses: impl IntoIterator<Item = IpAddr>) -> Addresses {
+    let sockets = addresses.into_iter().map(|ip| SocketAddr::new(ip, 0));
+    sockets.collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]
@@ -146,10 +122,8 @@ mod tests {
     use super::*;
 
     fn resolver(hosts: &str) -> Resolver {
-        let mut file = Hosts::default();
-        file.read_hosts_conf(hosts.as_bytes()).unwrap();
         Resolver {
-            hosts: Arc::new(file),
+            hosts: Arc::new(Hosts::from_text(hosts)),
             ..Resolver::from_system()
         }
     }

@@ -1,7 +1,7 @@
-//! When a certificate is renewed, and when a failed attempt is made again.
+//! When a certificate is renewed.
 //!
-//! Pure: the caller brings clock and chance. Sidecars that started together must not come back together, neither after half a life nor after
-//! an authority was away, so each time varies by chance.
+//! Pure: the caller brings clock and chance. Sidecars that started together must not come back together after half a life, so each time
+//! varies by chance.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,17 +18,7 @@ pub struct Renewal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ratio(u32);
 
-/// Pauses between failed attempts: each about twice as long as the one before, up to a limit.
-#[derive(Clone, Debug, Default)]
-pub struct Backoff {
-    n_failed: u32,
-}
-
 const WHOLE: u32 = 1_000_000;
-/// After the first failure. A control plane that is being replaced is back in some seconds.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// At most. A pod that waits for its certificate must not wait much longer than the outage took.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// However short a certificate lives, this long it is used.
 const SHORTEST_USE: Duration = Duration::from_secs(1);
 
@@ -75,23 +65,6 @@ impl Ratio {
     }
 }
 
-// === impl Backoff ===
-
-impl Backoff {
-    /// How long to wait after another failure; `chance` is from -1 to 1 and moves it by a fifth.
-    pub fn pause(&mut self, chance: f64) -> Duration {
-        let doubled = 1_u32.checked_shl(self.n_failed).unwrap_or(u32::MAX);
-        self.n_failed = self.n_failed.saturating_add(1);
-        let pause = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
-        pause.mul_f64(1.0 + 0.2 * chance.clamp(-1.0, 1.0))
-    }
-
-    /// It has worked.
-    pub fn reset(&mut self) {
-        self.n_failed = 0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -127,18 +100,6 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_their_limit_and_begin_anew() {
-        let mut backoff = Backoff::default();
-        let pauses: Vec<_> = (0..9).map(|_| backoff.pause(0.0).as_millis()).collect();
-        assert_eq!(
-            pauses,
-            [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]
-        );
-        backoff.reset();
-        assert_eq!(backoff.pause(0.0), FIRST_PAUSE);
-    }
-
-    #[test]
     fn only_parts_of_a_whole_are_ratios() {
         for text in ["0", "1", "0.5", "1e-3", ".25"] {
             assert!(Ratio::parse(text).is_some(), "{text}");
@@ -157,16 +118,6 @@ mod tests {
             let due = renewal.due(START, START + seconds(life), chance);
             prop_assert!(due >= START + SHORTEST_USE);
             prop_assert!(due <= START + seconds(life));
-        }
-
-        #[test]
-        fn pauses_have_a_floor_and_a_ceiling(chances in prop::collection::vec(-2.0..2.0_f64, 1..60)) {
-            let mut backoff = Backoff::default();
-            for chance in chances {
-                let pause = backoff.pause(chance);
-                prop_assert!(pause >= FIRST_PAUSE.mul_f64(0.79));
-                prop_assert!(pause <= LONGEST_PAUSE.mul_f64(1.21));
-            }
         }
     }
 }

@@ -12,12 +12,12 @@ use std::{
 };
 
 use identity::validity::Stamp;
-use runtime::{error::chain, files::Change, readiness::Readiness};
+use runtime::{backoff::Backoff, error::chain, files::Change, readiness::Readiness};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 use tracing::{debug, error, info};
 
-use super::{AskError, Backoff, Client, Metrics, Renewal};
+use super::{AskError, Client, Metrics, Renewal};
 use crate::tls::{
     Store,
     holder::{Cache, HoldError, Holder, Material, Output, Report},
@@ -172,7 +172,7 @@ impl Source {
                 self.keep();
             }
             Err(failure) => {
-                self.state.due = now + self.state.backoff.pause(chance());
+                self.state.due = now + self.state.backoff.pause(fastrand::f64());
                 self.failed(&failure, now);
             }
         }

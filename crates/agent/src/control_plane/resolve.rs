@@ -5,19 +5,12 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    str::FromStr as _,
     time::Duration,
 };
 
 use contract::paths;
-use hickory_resolver::{
-    Hosts, TokioResolver,
-    net::NetError,
-    proto::{
-        op::Query,
-        rr::{Name, RecordType},
-    },
-};
+use hickory_resolver::{TokioResolver, net::NetError};
+use runtime::hosts::Hosts;
 use tokio::time::timeout;
 
 use super::endpoint::Host;
@@ -59,7 +52,7 @@ pub(super) async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, R
         Host::Address(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
         Host::Name(name) => name,
     };
-    let mut found = in_hosts(&Hosts::from_system().unwrap_or_default(), name);
+    let mut found = Hosts::from_system().addresses(name);
     if found.is_empty() {
         found = in_dns(name).await?;
     }
@@ -84,38 +77,9 @@ async fn in_dns(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     }
 }
 
-/// What the hosts file says. The resolver looks there too, but only after it has asked DNS for the name below each search domain.
-fn in_hosts(hosts: &Hosts, host: &str) -> Vec<IpAddr> {
-    let Ok(name) = Name::from_str(host) else {
-        return Vec::new();
-    };
-    [RecordType::A, RecordType::AAAA]
-        .into_iter()
-        .filter_map(|kind| hosts.lookup_static_host(&Query::query(name.clone(), kind)))
-        .flat_map(|lookup| {
-            let records = lookup.answers().iter();
-            records
-                .filter_map(|record| record.data.ip_addr())
-                .collect::<Vec<_>>()
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_hosts_file_knows_both_families() {
-        let mut hosts = Hosts::default();
-        let text = "192.0.2.7 istiod istiod.istio-system.svc\n2001:db8::7 ISTIOD\n";
-        hosts.read_hosts_conf(text.as_bytes()).unwrap();
-        let v4: IpAddr = "192.0.2.7".parse().unwrap();
-        let v6: IpAddr = "2001:db8::7".parse().unwrap();
-        assert_eq!(in_hosts(&hosts, "istiod"), [v4, v6]);
-        assert_eq!(in_hosts(&hosts, "istiod.istio-system.svc"), [v4]);
-        assert_eq!(in_hosts(&hosts, "other"), [] as [IpAddr; 0]);
-    }
 
     #[tokio::test]
     async fn an_address_is_asked_of_nobody() {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use runtime::{
+    backoff::Backoff,
     error::chain,
     readiness::{Detail, Guard, Readiness},
     task::Group,
@@ -43,8 +44,8 @@ pub struct Discovery {
     detail: Detail,
     group: Group,
     changed: Box<dyn FnMut(&Mesh) + Send>,
-    /// Failed attempts since something came.
-    n_failures: u32,
+    /// Before the next attempt; begins anew when something comes.
+    backoff: Backoff,
     writing: Option<task::JoinHandle<()>>,
 }
 
@@ -76,12 +77,10 @@ enum Ended {
 const BATCH: usize = 256;
 /// Acknowledgements that may wait to be sent while responses are still read.
 const MOST_OWED: usize = 8;
-/// Before the second attempt.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// Before the second attempt, at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(400);
 /// Before each attempt, in the end: a control plane that comes back is to be noticed before anybody wonders.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Attempts without a picture from this life after which the cache has to do.
-const CACHE_AFTER: u32 = 1;
 
 // === impl Discovery ===
 
@@ -107,7 +106,7 @@ impl Discovery {
             readiness: readiness.clone(),
             group: group.clone(),
             changed: Box::new(changed),
-            n_failures: 0,
+            backoff: Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE),
             writing: None,
         }
     }
@@ -171,7 +170,7 @@ impl Discovery {
                 Event::Chore(chore) => self.attend(chore),
                 Event::Room => self.count_sent(1),
                 Event::Response(Ok(Some(response))) => {
-                    self.n_failures = 0;
+                    self.backoff.reset();
                     self.status.metrics.responses.inc();
                     if let Err(error) = self.picture.take(response, now()) {
                         return error.into();
@@ -186,9 +185,7 @@ impl Discovery {
 
     /// Waits before the next attempt, longer after each failure, and never as long as the others.
     async fn pause(&mut self) {
-        let doubled = SHORTEST_PAUSE.saturating_mul(1 << self.n_failures.min(10));
-        let most = doubled.min(LONGEST_PAUSE);
-        let until = Instant::now() + most.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let until = Instant::now() + self.backoff.pause(fastrand::f64());
         loop {
             tokio::select! {
                 () = sleep_until(until) => return,
@@ -245,7 +242,7 @@ impl Discovery {
         self.status.metrics.failures.inc();
         let reason = chain(error).to_string();
         // The first failure is news; that it goes on is for readiness and the metrics.
-        if self.n_failures == 0 {
+        if self.backoff.is_fresh() {
             warn!(
                 reason,
                 "the control plane cannot be reached, the last picture of the mesh stays in use"
@@ -256,7 +253,6 @@ impl Discovery {
 
     /// There is no stream.
     fn away(&mut self, reason: String) {
-        self.n_failures = self.n_failures.saturating_add(1);
         let cache = self.picture.cache_from();
         let in_use = match cache {
             Some(written) => format!("what the cache of {} says is in use", Written(written)),
@@ -267,7 +263,7 @@ impl Discovery {
             report.connected_since = None;
             report.last_error = Some(reason);
         });
-        if cache.is_some() && self.n_failures >= CACHE_AFTER && self.guard.take().is_some() {
+        if cache.is_some() && self.guard.take().is_some() {
             warn!(
                 "the sidecar starts from the cache of discovery, because the control plane does not answer"
             );
