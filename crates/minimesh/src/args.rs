@@ -90,16 +90,9 @@ pub struct WhyArgs {
     #[arg(short, long, env = "MINIMESH_FILENAME", value_name = "FILE")]
     pub filename: Option<PathBuf>,
 
-    /// How to say it: text for people, json for programs, one object for each pod.
-    #[arg(
-        short,
-        long,
-        env = "MINIMESH_FORMAT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t
-    )]
-    pub output: Format,
+    /// How to say it.
+    #[command(flatten)]
+    pub output: OutputArgs,
 
     /// MutatingWebhookConfigurations that choose pods, in place of the cluster's.
     #[arg(
@@ -129,20 +122,28 @@ pub struct CertsArgs {
     #[arg(short = 'A', long, env = "MINIMESH_ALL_NAMESPACES", conflicts_with_all = ["namespace", "pod"])]
     pub all_namespaces: bool,
 
-    /// How to say it: text for people, json for programs, one object for each pod.
+    /// How to say it.
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// The flag that says how a command answers.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct OutputArgs {
+    /// How to say it: text for people, json for programs.
     #[arg(
-        short,
-        long,
+        short = 'o',
+        long = "output",
         env = "MINIMESH_FORMAT",
         value_name = "FORMAT",
         value_enum,
         default_value_t
     )]
-    pub output: Format,
-
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub format: Format,
 }
 
 /// Forms of an answer.

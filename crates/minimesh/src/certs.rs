@@ -83,7 +83,7 @@ pub fn run(args: &CertsArgs) -> anyhow::Result<ExitCode> {
     let now = i64::try_from(now.as_secs())?;
     let mut rows: Vec<_> = pods.iter().map(|pod| ask(&cluster, pod, now)).collect();
     rows.sort_by(|a, b| (&a.namespace, &a.pod).cmp(&(&b.namespace, &b.pod)));
-    let text = match args.output {
+    let text = match args.output.format {
         Format::Json => serde_json::to_string_pretty(&rows)? + "\n",
         Format::Text => table(&rows),
     };

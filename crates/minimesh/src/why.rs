@@ -99,7 +99,7 @@ pub fn run(args: &WhyArgs) -> anyhow::Result<ExitCode> {
     }
     output::write(
         None,
-        &report::render(&explainer.reports, args.output == Format::Json),
+        &report::render(&explainer.reports, args.output.format == Format::Json),
     )?;
     Ok(report::exit_status(&explainer.reports))
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{ConfigurationArgs, Format};
+use super::{ConfigurationArgs, OutputArgs};
 
 /// What comes after `minimesh template`.
 #[derive(Clone, Debug, clap::Args)]
@@ -40,16 +40,9 @@ pub enum TemplateCommand {
 /// Flags of `minimesh template lint`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LintArgs {
-    /// How to say it: text for people, json for programs.
-    #[arg(
-        short,
-        long,
-        env = "MINIMESH_FORMAT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t
-    )]
-    pub output: Format,
+    /// How to say it.
+    #[command(flatten)]
+    pub output: OutputArgs,
 
     /// Count warnings as errors.
     #[arg(long, env = "MINIMESH_STRICT")]
@@ -73,16 +66,9 @@ pub struct PlanArgs {
     #[arg(short, long, env = "MINIMESH_FILENAME", value_name = "FILE")]
     pub filename: Option<PathBuf>,
 
-    /// How to say it: text for people, json for programs.
-    #[arg(
-        short,
-        long,
-        env = "MINIMESH_FORMAT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t
-    )]
-    pub output: Format,
+    /// How to say it.
+    #[command(flatten)]
+    pub output: OutputArgs,
 
     /// Present injection configuration, in place of the cluster's.
     #[arg(

@@ -39,7 +39,7 @@ pub(super) fn run(args: &LintArgs) -> anyhow::Result<ExitCode> {
         Err(error) => return Err(error),
     };
     let findings = template::lint::lint(&sources, &options);
-    let text = match args.output {
+    let text = match args.output.format {
         Format::Text => text(&findings),
         Format::Json => format!("{:#}\n", as_json(&findings)),
     };

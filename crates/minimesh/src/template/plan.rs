@@ -103,7 +103,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         workloads: planner.workloads.into_values().collect(),
         skipped: planner.skipped,
     };
-    output::write(None, &report.render(args.output == Format::Json))?;
+    output::write(None, &report.render(args.output.format == Format::Json))?;
     Ok(report.exit_status())
 }
 
