@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let programs = match &args.programs {
         Some(folder) => folder.clone(),
-        None => project::build_programs()?,
+        None => project::build_programs(project::Form::Release)?,
     };
     match userns::rights() {
         Rights::Own => play(args, &programs),

@@ -41,15 +41,30 @@ pub(crate) fn in_ci() -> bool {
     env::var_os("CI").is_some_and(|value| value == "true")
 }
 
-/// Builds [`PROGRAMS`] in release form and returns the folder that holds them.
-pub(crate) fn build_programs() -> anyhow::Result<PathBuf> {
+/// How programs are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As tests are.
+    Debug,
+    Release,
+}
+
+/// Builds [`PROGRAMS`] and returns the folder that holds them.
+pub(crate) fn build_programs(form: Form) -> anyhow::Result<PathBuf> {
     let mut command = cargo();
-    command.args(["build", "--release", "--locked"]);
+    command.args(["build", "--locked"]);
     for program in PROGRAMS {
         command.args(["--package", program]);
     }
+    let folder = match form {
+        Form::Debug => "debug",
+        Form::Release => {
+            command.arg("--release");
+            "release"
+        }
+    };
     run(&mut command)?;
-    Ok(target_folder()?.join("release"))
+    Ok(target_folder()?.join(folder))
 }
 
 /// Where cargo puts what it builds.

@@ -25,7 +25,7 @@ use self::{pair::Pair, tally::Tally, watch::Watch};
 use crate::{
     lab::{Lab, secrets::Speech},
     manifest::Manifest,
-    project,
+    project::{self, Form},
     userns::{self, Rights},
 };
 
@@ -53,7 +53,7 @@ const N_ODD_CLIENTS: u64 = 2;
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let programs = match &args.programs {
         Some(folder) => folder.clone(),
-        None => project::build_programs()?,
+        None => project::build_programs(Form::Release)?,
     };
     let seconds = args.seconds.unwrap_or(args.minutes * 60);
     match userns::rights() {
@@ -67,6 +67,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ]),
         Rights::None => bail!("the soak makes network namespaces, which needs root here"),
     }
+}
+
+/// The short form, for the tests, by programs without optimisation.
+pub(crate) fn short() -> anyhow::Result<()> {
+    run(&Args {
+        minutes: 0,
+        seconds: Some(25),
+        programs: Some(project::build_programs(Form::Debug)?),
+    })
 }
 
 fn soak(programs: &std::path::Path, length: Duration) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use super::{
     e2e::setup,
     netfilter,
     project::{cargo, in_ci, run as run_command},
-    tidy,
+    soak, tidy,
     userns::{self, Rights},
 };
 
@@ -149,7 +149,7 @@ fn kernel_tier(args: &Args, report: &mut Report) -> anyhow::Result<()> {
             return Ok(());
         }
     }
-    Ok(())
+    report.step("soak", soak::short)
 }
 
 fn has_component(subcommand: &str) -> bool {

@@ -62,6 +62,12 @@ const STEADY: u16 = 8080;
 const OPAQUE: u16 = 8081;
 const FICKLE: u16 = 8082;
 const LIMIT: Duration = Duration::from_secs(10);
+/// Ports that the kernel may draw for connections of the client's pod, and whether it may take one that waits for its last packets: so few
+/// that each is used again within seconds, as on a pod that has been at work for long.
+const FEW_PORTS: [(&str, &str); 2] = [
+    ("/proc/sys/net/ipv4/ip_local_port_range", "32768 36863"),
+    ("/proc/sys/net/ipv4/tcp_tw_reuse", "1"),
+];
 
 // === impl Pair ===
 
@@ -76,6 +82,12 @@ impl Pair {
             lab.capture(&format!("{name}-client"), manifest)?,
             lab.capture(&format!("{name}-server"), manifest)?,
         ];
+        let [client, _] = &captured;
+        client.pod.enter(|| {
+            FEW_PORTS.iter().try_for_each(|(file, value)| {
+                fs::write(file, value).with_context(|| format!("cannot write {file}"))
+            })
+        })?;
         let folder = lab.folder().join(name);
         fs::create_dir_all(&folder)?;
         let addresses = captured.each_ref().map(|captured| captured.pod.ip4());
