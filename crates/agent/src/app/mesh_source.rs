@@ -161,10 +161,14 @@ impl ControlPlane {
         let config::discovery::Discovery {
             wildcard,
             wait,
+            allows_unanswered,
             ref network,
             ref labels,
         } = config.discovery;
-        let (demand, questions, publisher) = demand(wait);
+        let (mut demand, questions, publisher) = demand(wait);
+        if allows_unanswered {
+            demand = demand.allowing_unanswered();
+        }
         let settings = discovery::Settings {
             wildcard,
             wait,

@@ -13,9 +13,12 @@ pub struct DiscoveryArgs {
     /// `on-demand` to be told of what the pod talks to, `wildcard` of the whole mesh. Default: on-demand.
     #[arg(long, env = "AGENT_DISCOVERY_MODE", value_name = "MODE")]
     pub discovery_mode: Option<String>,
-    /// How long a connection to an unknown address waits for the control plane before it is refused. Default: 5s.
+    /// How long a connection to an unknown address waits for the control plane. Default: 5s.
     #[arg(long, env = "AGENT_DISCOVERY_WAIT", value_name = "DURATION")]
     pub discovery_wait: Option<String>,
+    /// What becomes of it then: `refuse`, or `allow` to let it go on as it is, also to pods that would be called by mutual TLS. Default: refuse.
+    #[arg(long, env = "AGENT_DISCOVERY_UNANSWERED", value_name = "CHOICE")]
+    pub discovery_unanswered: Option<String>,
     /// Network of the pod, if it has a name. Default: none.
     #[arg(long, env = env::META_NETWORK, value_name = "NAME")]
     pub network: Option<String>,

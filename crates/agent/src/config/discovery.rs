@@ -16,6 +16,8 @@ pub struct Discovery {
     pub wildcard: bool,
     /// How long a connection to an unknown address waits.
     pub wait: Duration,
+    /// Whether it goes on if nobody has answered until then.
+    pub allows_unanswered: bool,
     /// The pod's network; mostly it has no name.
     pub network: String,
     /// The pod's labels.
@@ -45,6 +47,16 @@ impl<'a> Reader<'a> {
             args.discovery_wait.as_ref(),
         ));
         let wait = self.duration(wait);
+        let unanswered = self.given(Setting::new(
+            "discovery-unanswered",
+            "AGENT_DISCOVERY_UNANSWERED",
+            args.discovery_unanswered.as_ref(),
+        ));
+        let allows_unanswered = self.parse(unanswered, "refuse or allow", |text| match text {
+            "refuse" => Some(false),
+            "allow" => Some(true),
+            _ => None,
+        });
         let network = self.given(Setting::new(
             "network",
             env::META_NETWORK,
@@ -53,6 +65,7 @@ impl<'a> Reader<'a> {
         Discovery {
             wildcard: wildcard.unwrap_or_default(),
             wait: wait.unwrap_or(WAIT),
+            allows_unanswered: allows_unanswered.unwrap_or_default(),
             network: network.map_or_else(String::new, |(_, name)| name.to_owned()),
             labels: labels.clone(),
         }

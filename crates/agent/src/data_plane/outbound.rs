@@ -41,7 +41,9 @@ pub(crate) fn route(
         let service = Service::Passthrough;
         return Decision::Forward(Target::pod(mesh, workload, destination, service));
     }
-    if demand.is_some_and(|demand| !demand.is_settled(destination.ip())) {
+    let is_unknown =
+        |demand: &Demand| !demand.allows_unanswered() && !demand.is_settled(destination.ip());
+    if demand.is_some_and(is_unknown) {
         return Decision::Refuse(Service::Passthrough, Failure::Undiscovered);
     }
     match mesh.settings().outbound_policy {

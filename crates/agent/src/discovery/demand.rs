@@ -3,7 +3,8 @@
 //! A worker that is to carry a connection to an address which the mesh does not know looks here first. What the control plane has
 //! answered about, that it knows nobody there included, is [settled](Demand::is_settled), which takes no lock; about anything else the
 //! worker asks by a channel, and the connection waits for a bounded time. Only what is settled may be carried as it is: an address that
-//! nobody has answered about could be a pod's that takes nothing but mutual TLS.
+//! nobody has answered about could be a pod's that takes nothing but mutual TLS. Whoever accepts that it is sent plain text all the same
+//! can [say so](Demand::allowing_unanswered).
 
 use std::{
     collections::HashSet,
@@ -26,6 +27,7 @@ pub struct Demand {
     answers: Arc<ArcSwap<Answers>>,
     questions: mpsc::Sender<Question>,
     limit: Duration,
+    allows_unanswered: bool,
 }
 
 /// The questions of all workers.
@@ -75,6 +77,7 @@ pub fn demand(limit: Duration) -> (Demand, Questions, Publisher) {
         answers: Arc::clone(&answers),
         questions: sender,
         limit,
+        allows_unanswered: false,
     };
     (demand, Questions(receiver), Publisher(answers))
 }
@@ -82,6 +85,19 @@ pub fn demand(limit: Duration) -> (Demand, Questions, Publisher) {
 // === impl Demand ===
 
 impl Demand {
+    /// Connections to addresses that nobody answers about in time go on, as those do to addresses where nobody is.
+    #[must_use]
+    pub fn allowing_unanswered(mut self) -> Self {
+        self.allows_unanswered = true;
+        self
+    }
+
+    /// Whether what nobody answers about in time is allowed.
+    #[must_use]
+    pub fn allows_unanswered(&self) -> bool {
+        self.allows_unanswered
+    }
+
     /// Whether the control plane has answered about this address, so that the mesh knows all that there is to know of it.
     #[must_use]
     pub fn is_settled(&self, address: IpAddr) -> bool {

@@ -8,7 +8,7 @@ use std::{
 
 use agent::{
     data_plane::Capture,
-    discovery::demand::{Answers, Publisher, Question, Questions, demand},
+    discovery::demand::{Answers, Demand, Publisher, Question, Questions, demand},
     mesh::{Mesh, MeshStore},
     tls::Store,
 };
@@ -34,7 +34,14 @@ struct Discovery {
 
 /// A proxy whose application dials `destination`, in a mesh that knows nothing, with so much patience.
 fn proxy(destination: SocketAddr, limit: Duration, shown: Store) -> (Proxy, Discovery) {
-    let (demand, questions, publisher) = demand(limit);
+    proxy_with(destination, demand(limit), shown)
+}
+
+fn proxy_with(
+    destination: SocketAddr,
+    (demand, questions, publisher): (Demand, Questions, Publisher),
+    shown: Store,
+) -> (Proxy, Discovery) {
     let store = MeshStore::default();
     let mut config = config(nobody());
     config.outbound_capture = Capture::Fixed(destination);
@@ -255,4 +262,25 @@ fn shop_in_plain_text(pod: SocketAddr) -> serde_json::Value {
     let mut shop = shop(pod, "api");
     shop["workloads"][0]["tunnelProtocol"] = "NONE".into();
     shop
+}
+
+#[test]
+fn what_nobody_answers_about_passes_in_plain_text_only_where_that_is_allowed() {
+    let limit = Duration::from_millis(50);
+    let server = Server::new();
+    let (demand, questions, publisher) = demand(limit);
+    let asked = (demand.allowing_unanswered(), questions, publisher);
+    let (web, discovery) = proxy_with(server.address, asked, Store::default());
+    let mut client = web.outbound();
+    client.send(GET);
+    let mut upstream = server.accept();
+    upstream.expect(GET);
+    upstream.send(OK);
+    client.expect(OK);
+    // The mesh's policy holds all the same, and what is known is not guessed.
+    let only =
+        serde_json::json!({"settings": {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}});
+    discovery.know(mesh(only), &[]);
+    client.send("GET / HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.refusal(), (502, "no_route".to_owned()));
 }

@@ -50,13 +50,11 @@ enum Beginning {
 pub(crate) async fn serve(connection: &Connection, stream: Stream) {
     if let Some(demand) = connection.unsettled() {
         // On the heap, as only the first connection to an address needs its room.
-        if Box::pin(demand.settle(connection.destination().ip()))
-            .await
-            .is_err()
-        {
+        let settled = Box::pin(demand.settle(connection.destination().ip())).await;
+        if settled.is_err() {
             tracing::warn!(
-                destination = %connection.destination(),
-                "the control plane does not say who is there, what goes there is refused"
+                destination = %connection.destination(), refused = !demand.allows_unanswered(),
+                "the control plane does not say who is there"
             );
         }
     }
