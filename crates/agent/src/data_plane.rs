@@ -29,6 +29,7 @@ pub mod net;
 mod outbound;
 mod pool;
 mod readiness;
+mod refusal;
 mod server_first;
 mod target;
 mod tcp;

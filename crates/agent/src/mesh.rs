@@ -16,6 +16,7 @@ pub mod problem;
 pub mod protocol;
 pub mod service;
 pub mod settings;
+pub mod standing;
 pub mod store;
 mod workload;
 
@@ -30,8 +31,9 @@ pub use problem::{Problem, Problems};
 pub use protocol::Protocol;
 pub use service::{Endpoint, Service, ServicePort, Transport};
 pub use settings::{AccessLog, MtlsMode, OutboundPolicy, Settings};
+pub use standing::Standing;
 pub use store::MeshStore;
-pub use workload::Workload;
+pub use workload::{Locality, Workload};
 
 use names::{Host, Names};
 
@@ -151,6 +153,16 @@ impl Mesh {
         let port = self.port(port)?;
         let endpoint = port.all_endpoints().nth(idx as usize)?;
         Some((port, endpoint))
+    }
+
+    /// The port as it is in this mesh, of which `port` may be an earlier state.
+    #[must_use]
+    pub fn current(&self, port: &ServicePort) -> Option<&Arc<ServicePort>> {
+        let key = build::sort_key(port);
+        let idx = self
+            .ports
+            .binary_search_by(|known| build::sort_key(known).cmp(&key));
+        self.ports.get(idx.ok()?)
     }
 
     /// The workload that this address is of; none for addresses that a node's pods share.

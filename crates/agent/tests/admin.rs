@@ -88,7 +88,7 @@ fn the_dump_shows_settings_and_the_picture_of_the_mesh() {
     assert_eq!(service["hostname"], "web.shop.svc.cluster.local");
     assert_eq!(service["protocol"], "http");
     assert_eq!(service["endpoints"][0]["transport"], "istio-mtls");
-    assert_eq!(service["unready"][0]["address"], "10.1.0.2:8080");
+    assert_eq!(service["aside"][0]["address"], "10.1.0.2:8080");
     assert_eq!(
         dump["workloads"][0]["identity"],
         "spiffe://cluster.local/ns/shop/sa/front"

@@ -102,21 +102,21 @@ fn endpoints_come_and_go_under_kept_connections_without_a_lost_request() {
         let namespace = scene.namespace(Injection::Enabled)?;
         let other = scene.namespace(Injection::Enabled)?;
         namespace.apply(&of_namespace("STRICT"))?;
-        namespace.apply(&Manifest::read("rolling.yaml")?)?;
+        namespace.apply(&Manifest::read("abrupt.yaml")?)?;
         other.apply(&Manifest::read("client.yaml")?)?;
         let client = other.pod("client");
         client.wait_ready()?;
         rolled_out(&namespace)?;
-        let url = format!("http://rolling.{}/", namespace.name());
+        let url = format!("http://abrupt.{}/", namespace.name());
         wait_served(&client, &url, true)?;
 
         let load = Load::start(&client, &url, Connections::Kept)?;
         for replicas in [4, 1, 3] {
             let replicas = format!("--replicas={replicas}");
-            namespace.run(&["scale", "deployment/rolling", &replicas])?;
+            namespace.run(&["scale", "deployment/abrupt", &replicas])?;
             rolled_out(&namespace)?;
         }
-        namespace.run(&["rollout", "restart", "deployment/rolling"])?;
+        namespace.run(&["rollout", "restart", "deployment/abrupt"])?;
         rolled_out(&namespace)?;
         load.expect_clean(300)?;
         Ok(())
@@ -144,7 +144,7 @@ fn service_of_all_names() -> Value {
 }
 
 fn rolled_out(namespace: &Namespace) -> anyhow::Result<()> {
-    namespace.run(&["rollout", "status", "deployment/rolling", "--timeout=90s"])?;
+    namespace.run(&["rollout", "status", "deployment/abrupt", "--timeout=90s"])?;
     Ok(())
 }
 

@@ -171,7 +171,8 @@ fn service(port: &ServicePort) -> Value {
         "sni": &*port.sni,
         "identities": texts(&port.identities),
         "endpoints": endpoints(&port.endpoints),
-        "unready": endpoints(&port.unready),
+        "tiers": port.tiers().map(<[Endpoint]>::len).collect::<Vec<usize>>(),
+        "aside": endpoints(&port.aside),
     })
 }
 
@@ -200,6 +201,8 @@ fn workloads(mesh: &Mesh) -> Value {
             "transport": workload.transport.as_str(),
             "plaintext_ports": &*workload.plaintext_ports,
             "ready": workload.ready,
+            "node": &*workload.node,
+            "locality": [&*workload.locality.region, &*workload.locality.zone, &*workload.locality.subzone],
             "host_network": workload.host_network,
             "own": own.is_some_and(|own| own.uid == workload.uid),
         })

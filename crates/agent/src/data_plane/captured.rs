@@ -311,7 +311,10 @@ impl Connection {
             Role::Outbound => {
                 let demand = self.worker.config.demand.as_ref();
                 match outbound::route(&mesh, names, self.destination, host, demand) {
-                    Decision::Forward(target) => Decision::Forward(self.within_means(target)),
+                    Decision::Forward(mut target) => {
+                        self.keep_within_means(&mut target);
+                        Decision::Forward(target)
+                    }
                     refused @ Decision::Refuse(..) => refused,
                 }
             }
@@ -326,10 +329,9 @@ impl Connection {
         }
     }
 
-    /// The target, reached by mutual TLS only if the proxy can speak it at all.
-    fn within_means(&self, mut target: Target) -> Target {
+    /// A target is reached by mutual TLS only if the proxy can speak it at all.
+    fn keep_within_means(&self, target: &mut Target) {
         target.key.is_secured &= self.worker.config.credentials.speaks_tls();
-        target
     }
 
     /// What is changed in the head of a request on its way to `target`; `received` is what its sender says to have verified.

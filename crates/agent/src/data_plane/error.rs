@@ -65,6 +65,12 @@ pub(crate) enum Flag {
     DownstreamClosed,
     /// Nothing moved for too long.
     Idle,
+    /// It was sent again as often as it may be, and nobody could take it.
+    RetryLimit,
+    /// The same, and the last upstream could not be reached.
+    UpstreamConnectRetryLimit,
+    /// The same, and the last upstream ended the connection before its answer was complete.
+    UpstreamClosedRetryLimit,
 }
 
 /// What went wrong with a request or a connection.
@@ -129,6 +135,18 @@ impl Flag {
             Self::DownstreamProtocol => "DPE",
             Self::DownstreamClosed => "DC",
             Self::Idle => "SI",
+            Self::RetryLimit => "URX",
+            Self::UpstreamConnectRetryLimit => "UF,URX",
+            Self::UpstreamClosedRetryLimit => "UC,URX",
+        }
+    }
+
+    /// The flag of a request that was sent more than once.
+    pub(crate) fn after_retries(self) -> Self {
+        match self {
+            Self::UpstreamConnect => Self::UpstreamConnectRetryLimit,
+            Self::UpstreamClosed => Self::UpstreamClosedRetryLimit,
+            other => other,
         }
     }
 }

@@ -127,22 +127,20 @@ async fn request(
     let parsed = head::parse_request(buffer.get(..len).unwrap_or_default());
     let mut record = Record::new(connection, buffer, parsed.as_ref().ok());
     let ready = parsed.map_err(Failure::RequestHead).and_then(|head| {
-        let mut body = Body::new(head.length);
-        let rest = record.buffer.get(len..).unwrap_or_default();
-        let seen = body.advance(rest).map_err(Failure::RequestBody)?;
-        record.request_bytes = seen.content;
-        record.end = len + seen.consumed;
-        Ok((head, body))
+        record.body = Body::new(head.length);
+        record.end = len;
+        record.follow_body().map_err(Failure::RequestBody)?;
+        Ok(head)
     });
-    let (mut head, body) = match ready {
+    let mut head = match ready {
         Ok(ready) => ready,
         Err(failure) => {
             return Box::pin(refuse_garbage(connection, downstream, record, failure)).await;
         }
     };
-    let after = match carry(connection, downstream, &mut record, &mut head, len, body).await {
+    let after = match carry(connection, downstream, &mut record, &mut head, len).await {
         Ok(after) => after,
-        Err(failure) => refuse(connection, downstream, &mut record, failure, body).await,
+        Err(failure) => refuse(connection, downstream, &mut record, failure).await,
     };
     input.put_back(connection, record.finish());
     after
@@ -155,7 +153,6 @@ async fn carry(
     record: &mut Record<'_>,
     head: &mut Request,
     len: usize,
-    body: Body,
 ) -> Result<After, Failure> {
     let (path, host) = (record.text(head.target), record.text(head.authority));
     let mut target = match connection.route(head, path, host) {
@@ -169,7 +166,7 @@ async fn carry(
     let edit = connection.request_edit(&target, record.text(head.client_cert));
     record.edit(head, len, &edit);
     drop(edit);
-    forward(connection, downstream, record, head, body, &mut target).await
+    forward(connection, downstream, record, head, &mut target).await
 }
 
 /// Answers what is no request, behind which nothing can be understood.
@@ -191,9 +188,8 @@ async fn refuse(
     downstream: &mut Stream,
     record: &mut Record<'_>,
     failure: Failure,
-    body: Body,
 ) -> After {
-    record.keep_alive &= body.is_done() && !matches!(failure, Failure::RequestBody(_));
+    record.keep_alive &= record.body.is_done() && !matches!(failure, Failure::RequestBody(_));
     let keep_alive = record.keep_alive;
     let sent = Box::pin(reply::send(connection, downstream, record, failure)).await;
     match (sent, keep_alive) {
@@ -209,15 +205,17 @@ async fn forward(
     downstream: &mut Stream,
     record: &mut Record<'_>,
     head: &Request,
-    body: Body,
     target: &mut Target,
 ) -> Result<After, Failure> {
-    let mut upstream = connection
-        .upstream(target, Use::Http { pooled: true })
-        .await?;
+    let mut pooled = true;
     loop {
+        let dialled = connection.upstream(target, Use::Http { pooled }).await;
+        if target.n_retries() > 0 {
+            record.target(target);
+        }
+        let mut upstream = dialled?;
         record.upstream(&upstream);
-        match exchange::run(connection, downstream, &mut upstream, record, head, body).await {
+        match exchange::run(connection, downstream, &mut upstream, record, head, target).await {
             End::Complete {
                 reuse,
                 request_is_over,
@@ -232,34 +230,46 @@ async fn forward(
                 });
             }
             End::Tunnel(early) => {
-                let late = record.take_rest(connection);
-                let traffic = &record.traffic;
-                let ended = tcp::pump(
-                    connection,
-                    downstream,
-                    &mut upstream.stream,
-                    late,
-                    early,
-                    traffic,
-                );
-                if let Err(failure) = Box::pin(ended).await {
-                    record.fail(&failure);
-                    return Ok(After::Cut);
-                }
-                return Ok(After::Close);
+                let to = &mut upstream.stream;
+                return Ok(Box::pin(tunnel(connection, downstream, to, record, early)).await);
             }
-            End::Silent { may_repeat: true } => {
+            End::Silent { may_repeat: true } if upstream.reused => {
                 connection.worker().telemetry.count_retry();
-                upstream = connection
-                    .upstream(target, Use::Http { pooled: false })
-                    .await?;
+                target.repeat();
+                pooled = false;
             }
-            End::Silent { may_repeat: false } => return Err(Failure::UpstreamClosed),
+            End::Silent { may_repeat } => {
+                let failure = Failure::UpstreamClosed;
+                if !may_repeat || !connection.move_on(target, failure.code()) {
+                    return Err(failure);
+                }
+                pooled = true;
+            }
+            End::MovedOn => pooled = true,
             End::Failed(failure) => return Err(failure),
             End::Aborted(failure) => {
                 record.fail(&failure);
                 return Ok(After::Cut);
             }
+        }
+    }
+}
+
+/// Carries what both sides say in another protocol; `early` the upstream has said already.
+async fn tunnel(
+    connection: &Connection,
+    downstream: &mut Stream,
+    upstream: &mut Stream,
+    record: &mut Record<'_>,
+    early: Vec<u8>,
+) -> After {
+    let late = record.take_rest(connection);
+    let traffic = &record.traffic;
+    match tcp::pump(connection, downstream, upstream, late, early, traffic).await {
+        Ok(()) => After::Close,
+        Err(failure) => {
+            record.fail(&failure);
+            After::Cut
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The workload's own calls: accepted on the outbound port, routed by original destination and host.
 //!
 //! [`inbound`](super::inbound) is the mirror. A pod that was dialled by its own address gets the call itself; otherwise the host that a
-//! request names decides, then the virtual address; what the mesh does not know is left to policy.
+//! request names decides, then the virtual address, unless that service's own clients choose; what the mesh does not know is left to
+//! policy.
 
 use std::sync::Arc;
 
@@ -34,7 +35,8 @@ pub(crate) fn route(
         return Decision::Forward(Target::pod(mesh, &endpoint.workload, destination, service));
     }
     let named = host.and_then(|host| mesh.service_named(host, destination.port()));
-    if let Some(port) = named.or_else(|| mesh.service_at(destination)) {
+    let port = named.or_else(|| mesh.service_at(destination));
+    if let Some(port) = port.filter(|port| !port.passthrough) {
         return balanced(mesh, names, port);
     }
     if let Some(workload) = mesh.workload_at(destination.ip()) {
@@ -46,18 +48,20 @@ pub(crate) fn route(
     if demand.is_some_and(is_unknown) {
         return Decision::Refuse(Service::Passthrough, Failure::Undiscovered);
     }
+    let key = Key::plaintext(destination, Source::Routing);
+    if let Some(port) = port {
+        let service = Service::Known(port.service.names(names).clone());
+        return Decision::Forward(Target::unknown(key, service));
+    }
     match mesh.settings().outbound_policy {
-        OutboundPolicy::AllowAny => Decision::Forward(Target::unknown(
-            Key::plaintext(destination, Source::Routing),
-            Service::Passthrough,
-        )),
+        OutboundPolicy::AllowAny => Decision::Forward(Target::unknown(key, Service::Passthrough)),
         OutboundPolicy::RegistryOnly => Decision::Refuse(Service::BlackHole, Failure::NoRoute),
     }
 }
 
 fn balanced(mesh: &Mesh, names: &Names, port: &Arc<ServicePort>) -> Decision {
     let service = Service::Known(port.service.names(names).clone());
-    match balance::pick(&port.endpoints, None) {
+    match balance::pick(port, |_| true) {
         Some(endpoint) => Decision::Forward(Target::endpoint(mesh, port, endpoint, service)),
         None => Decision::Refuse(service, Failure::NoEndpoint),
     }

@@ -36,7 +36,7 @@ pub fn assemble(client: &Client, network: &str, settings: Settings) -> Model {
                 service,
                 rank: (is_canonical, held.order),
             }),
-            Ok(Address::Workload(workload)) => workloads.push((held.order, workload)),
+            Ok(Address::Workload(workload)) => workloads.push((held.order, *workload)),
             Ok(Address::Elsewhere) | Err(_) => {}
         }
     }

@@ -4,6 +4,7 @@
 //! and this sidecar cannot make use of is left out; what contradicts itself is refused with the field. A resource that passes here
 //! passes [`Mesh::build`] by itself.
 
+mod balancing;
 mod policies;
 
 use std::{
@@ -37,7 +38,7 @@ pub enum Address {
     /// A service; whether it is the one that Kubernetes would mean by its host name.
     Service(Service, bool),
     /// A workload.
-    Workload(Workload),
+    Workload(Box<Workload>),
     /// Something that has no address which this pod could dial: in another network, or known by name alone.
     Elsewhere,
 }
@@ -91,7 +92,7 @@ pub fn check_address(name: &str, body: &[u8], own: &Own, network: &str) -> Resul
             // What they refer to comes, or not, as resources of their own.
             workload.services.clear();
             let expected = workload.uid.clone();
-            model.workloads.push(workload);
+            model.workloads.push(*workload);
             expected
         }
         Address::Elsewhere => return Ok(()),
@@ -129,7 +130,7 @@ pub fn address(body: &[u8], network: &str) -> Result<Address, Refusal> {
             let is_here = is_own_network(&message.network, network);
             let workload = workload(message)?;
             Ok(if is_here && !workload.addresses.is_empty() {
-                Address::Workload(workload)
+                Address::Workload(Box::new(workload))
             } else {
                 Address::Elsewhere
             })
@@ -213,6 +214,7 @@ fn service(message: wds::Service, network: &str) -> Result<Service, Refusal> {
         hostname: message.hostname,
         addresses,
         subject_alt_names: message.subject_alt_names,
+        load_balancing: balancing::load_balancing(message.load_balancing)?,
     })
 }
 
@@ -258,6 +260,7 @@ fn workload(message: wds::Workload) -> Result<Workload, Refusal> {
         cluster_id: message.cluster_id,
         node: message.node,
         authorization_policies: message.authorization_policies,
+        locality: balancing::locality(message.locality),
     })
 }
 
@@ -360,8 +363,14 @@ fn duration(
 }
 
 fn unknown(field: &str, number: i32) -> Refusal {
-    let fault = Fault::value(number, "a value that this version knows");
-    wrong(Place::root(field), fault)
+    unknown_at(Place::root(field), number)
+}
+
+fn unknown_at(place: Place, number: i32) -> Refusal {
+    wrong(
+        place,
+        Fault::value(number, "a value that this version knows"),
+    )
 }
 
 fn wrong(place: Place, fault: Fault) -> Refusal {

@@ -6,6 +6,7 @@
 mod check;
 mod inbound;
 mod ports;
+mod preference;
 mod workloads;
 
 use std::{
@@ -26,6 +27,7 @@ use super::{
     settings::{AccessLog, Settings},
 };
 use crate::peer::names::Handle;
+pub(super) use ports::sort_key;
 use workloads::Workloads;
 
 /// What is at hand while a mesh is made.
@@ -85,9 +87,9 @@ impl Builder<'_> {
         if !self.problems.is_empty() {
             return None;
         }
-        let ports = self.ports(&services, &listed);
-        let by_name = ports::by_name(&ports, &self.own.namespace);
         let own = self.own_workload(&workloads);
+        let ports = self.ports(&services, &listed, own.as_deref());
+        let by_name = ports::by_name(&ports, &self.own.namespace);
         Some(Mesh {
             names: Names::new(by_name, &self.own.namespace, &self.own.cluster_domain),
             by_virtual_ip: self.by_virtual_ip(&services, &ports),

@@ -4,6 +4,8 @@
 //! protobuf's JSON mapping gives them, and addresses as texts. Types are checked here, meaning is by
 //! [`Mesh::build`](super::Mesh::build).
 
+mod balancing;
+
 use std::{
     collections::BTreeMap,
     fmt::{self, Display, Formatter},
@@ -16,6 +18,8 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
+
+pub use balancing::{BalancingMode, HealthPolicy, LoadBalancing, Locality, Scope};
 
 use super::settings::{MtlsMode, OutboundPolicy};
 use crate::config::Encoding;
@@ -111,6 +115,9 @@ pub struct Service {
     /// SPIFFE IDs that an endpoint may have besides those of the workloads.
     #[serde(default)]
     pub subject_alt_names: Vec<String>,
+    /// Which endpoints come first.
+    #[serde(default)]
+    pub load_balancing: LoadBalancing,
 }
 
 /// `istio.workload.NetworkAddress`: an address as a text, or an object with the fields `network`, which must be the own one, and
@@ -180,9 +187,12 @@ pub struct Workload {
     /// Absent or empty it is the own one.
     #[serde(default)]
     pub cluster_id: String,
-    /// Node that it runs on; nothing depends on it.
+    /// Node that it runs on; empty it is not known.
     #[serde(default)]
     pub node: String,
+    /// Where that is.
+    #[serde(default)]
+    pub locality: Locality,
     /// Services that it is behind, by `NAMESPACE/HOSTNAME`, with the ports that differ from the service's.
     #[serde(default)]
     pub services: BTreeMap<String, PortList>,

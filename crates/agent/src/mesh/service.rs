@@ -1,17 +1,11 @@
 //! Services and what is behind them, as the data plane sees them.
 //!
-//! Made by `build` and immutable afterwards, the count of requests at hand aside. A [`ServicePort`] is what routing ends at: it holds
+//! Made by `build` and immutable afterwards, the standing of endpoints aside. A [`ServicePort`] is what routing ends at: it holds
 //! all that one request needs, so that nothing is looked up twice.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use super::{Workload, protocol::Protocol};
+use super::{Workload, protocol::Protocol, standing::Standing};
 use crate::peer::{Names, ServiceNames, names::Handle};
 
 /// A service of the mesh.
@@ -40,11 +34,16 @@ pub struct ServicePort {
     pub port: u16,
     /// What is spoken on it.
     pub protocol: Protocol,
-    /// Who takes new requests, sorted by address.
+    /// Who takes new requests, the preferred ones first, then sorted by address.
     pub endpoints: Vec<Endpoint>,
-    /// Who is there but takes no new requests by way of the service; clients that dial their addresses reach them.
-    pub unready: Vec<Endpoint>,
-    /// SPIFFE IDs that an endpoint may have, sorted; those of endpoints that are not ready and the service's `subjectAltNames` too.
+    /// Where each tier of them ends that is preferred to the next one; the last one ends with the last of them.
+    pub(super) tiers: Box<[u32]>,
+    /// Who is there but takes no new requests by way of the service, being not ready or somewhere else than the service wants; clients
+    /// that dial their addresses reach them.
+    pub aside: Vec<Endpoint>,
+    /// Whether clients reach the addresses that they dial, rather than one of the endpoints.
+    pub passthrough: bool,
+    /// SPIFFE IDs that an endpoint may have, sorted; those of endpoints that stand aside and the service's `subjectAltNames` too.
     pub identities: Arc<[Arc<str>]>,
     /// Server name of mutual TLS, `outbound_.80_._.web.shop.svc.cluster.local`.
     pub sni: Arc<str>,
@@ -60,8 +59,8 @@ pub struct Endpoint {
     pub workload: Arc<Workload>,
     /// How to reach it.
     pub transport: Transport,
-    /// Requests at hand; the same counter in every service and after every change, as long as the address is known.
-    pub load: Arc<AtomicU32>,
+    /// How it is doing; the same in every service and after every change, as long as the address is known.
+    pub standing: Arc<Standing>,
 }
 
 /// How an endpoint is reached.
@@ -87,20 +86,32 @@ impl Service {
 // === impl ServicePort ===
 
 impl ServicePort {
-    /// Everyone behind the port, ready or not.
+    /// Everyone behind the port, those that stand aside at the end.
     pub fn all_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.iter().chain(&self.unready)
+        self.endpoints.iter().chain(&self.aside)
+    }
+
+    /// Who takes new requests, the preferred ones first: of one tier nobody is nearer than the others. At least one tier, which may be
+    /// empty.
+    pub fn tiers(&self) -> impl Iterator<Item = &[Endpoint]> {
+        let ends = self.tiers.iter().map(|end| *end as usize);
+        let mut start = 0;
+        ends.chain([self.endpoints.len()]).map(move |end| {
+            let tier = self.endpoints.get(start..end).unwrap_or_default();
+            start = end;
+            tier
+        })
     }
 }
 
 // === impl Endpoint ===
 
-/// Equal in all but the load, which is no property of the mesh.
+/// Equal in all but how it is doing, which is no property of the mesh.
 impl PartialEq for Endpoint {
     fn eq(&self, other: &Self) -> bool {
         self.address == other.address
             && self.transport == other.transport
-            && Arc::ptr_eq(&self.load, &other.load)
+            && Arc::ptr_eq(&self.standing, &other.standing)
             && (Arc::ptr_eq(&self.workload, &other.workload) || self.workload == other.workload)
     }
 }
@@ -111,7 +122,13 @@ impl Endpoint {
     /// Requests at hand at this moment.
     #[must_use]
     pub fn load(&self) -> u32 {
-        self.load.load(Ordering::Relaxed)
+        self.standing.n_at_hand()
+    }
+
+    /// Whether it could not be reached lately, so that others come first.
+    #[must_use]
+    pub fn is_ejected(&self) -> bool {
+        self.standing.is_ejected(Instant::now)
     }
 }
 

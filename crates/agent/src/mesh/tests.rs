@@ -1,8 +1,7 @@
 //! What a mesh answers.
 
+mod preference;
 mod refusals;
-
-use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
@@ -160,7 +159,7 @@ fn a_pod_that_is_dialled_by_itself_is_found_ready_or_not() {
     assert_eq!(&*endpoint.workload.name, "db-1");
     assert_eq!(endpoint.transport, Transport::Plaintext);
     assert_eq!(addresses(&port.endpoints), ["10.1.0.3:3306"]);
-    assert_eq!(addresses(&port.unready), ["10.1.0.4:3306"]);
+    assert_eq!(addresses(&port.aside), ["10.1.0.4:3306"]);
     // Who is not ready may still answer on a connection that is open.
     let identities: Vec<&str> = port.identities.iter().map(|identity| &**identity).collect();
     assert_eq!(
@@ -358,7 +357,9 @@ fn the_own_pod_is_known_by_its_owner_where_its_address_is_not() {
 fn what_stays_the_same_is_shared_with_the_previous_mesh() {
     let first = build(shop());
     let port = Arc::clone(first.service_named(b"web", 80).unwrap());
-    port.endpoints[1].load.fetch_add(7, Ordering::Relaxed);
+    for _ in 0..7 {
+        port.endpoints[1].standing.begin();
+    }
 
     let same = Mesh::build(&model(shop()), &own(), Some(&first)).unwrap();
     assert!(Arc::ptr_eq(same.service_named(b"web", 80).unwrap(), &port));
@@ -395,7 +396,7 @@ fn every_service_of_an_address_counts_the_same_requests() {
     let mesh = build(value);
     let web = mesh.service_named(b"web", 80).unwrap();
     let alias = mesh.service_named(b"alias", 80).unwrap();
-    web.endpoints[0].load.fetch_add(1, Ordering::Relaxed);
+    web.endpoints[0].standing.begin();
     assert_eq!(alias.endpoints[0].load(), 1);
 }
 

@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 use super::service::Transport;
 use crate::peer::{Names, Party, PartyNames, names::Handle};
 
-/// A workload. Texts are never empty: what nobody told has Istio's default.
+/// A workload. Texts are never empty but where they say so: what nobody told has Istio's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Workload {
@@ -40,10 +40,25 @@ pub struct Workload {
     pub plaintext_ports: Box<[u16]>,
     /// Whether it takes new requests.
     pub ready: bool,
+    /// The node that it runs on; empty it is not known.
+    pub node: Arc<str>,
+    /// Where that is.
+    pub locality: Locality,
     /// Whether its addresses are its node's, which others have too.
     pub host_network: bool,
     /// Its names in telemetry.
     pub(super) party: Handle<Party>,
+}
+
+/// A place; what is empty is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Locality {
+    /// Part of the world.
+    pub region: Arc<str>,
+    /// Part of the region.
+    pub zone: Arc<str>,
+    /// Part of the zone.
+    pub subzone: Arc<str>,
 }
 
 // === impl Workload ===

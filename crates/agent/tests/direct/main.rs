@@ -18,5 +18,6 @@ mod mutual_tls;
 mod on_demand;
 mod opaque;
 mod pooling;
+mod retries;
 mod services;
 mod telemetry;

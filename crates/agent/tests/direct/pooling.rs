@@ -101,7 +101,8 @@ fn a_request_that_says_it_may_be_repeated_is_repeated() {
 
 #[test]
 fn a_request_whose_body_is_partly_gone_is_not_repeated() {
-    let head = "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n";
+    // Longer than what is kept.
+    let head = "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\n\r\n";
     let (proxy, server) = pair();
     let (mut client, mut upstream) = warm(&proxy, &server);
     client.send(head);
@@ -111,6 +112,26 @@ fn a_request_whose_body_is_partly_gone_is_not_repeated() {
     drop(upstream);
     assert_eq!(client.refusal(), (503, "upstream_closed".to_owned()));
     server.was_not_dialled();
+}
+
+#[test]
+fn a_request_whose_body_is_short_is_repeated_with_what_has_come_of_it() {
+    let head = "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n";
+    let (proxy, server) = pair();
+    let (mut client, mut upstream) = warm(&proxy, &server);
+    client.send(head);
+    upstream.expect(head);
+    client.send("half");
+    upstream.expect("half");
+    drop(upstream);
+    let mut upstream = server.accept();
+    upstream.expect(head);
+    upstream.expect("half");
+    client.send(["rest", GET].concat());
+    upstream.expect("rest");
+    upstream.send(OK);
+    client.expect(OK);
+    upstream.expect(GET);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Reaching upstreams.
 //!
-//! A request takes an idle connection or makes one; where an endpoint cannot be reached, nothing of the request has left, and another
-//! endpoint of the same service is tried once. A connection to another sidecar is secured before anyone gets it.
+//! A request takes an idle connection or makes one; where an endpoint cannot be reached, nothing of the request has left, and it moves
+//! on to another endpoint of the same service. A connection to another sidecar is secured before anyone gets it.
 
 use std::time::Duration;
 
@@ -41,21 +41,29 @@ impl Connection {
         target: &mut Target,
         purpose: Use,
     ) -> Result<Upstream, Failure> {
-        let failure = match self.take_or_dial(target, purpose).await {
-            Err(failure) if failure.was_not_reached() => failure,
-            result => return result,
-        };
-        let alternative = target.alternative(&self.worker.mesh());
-        let Some(other) = alternative.map(|other| self.within_means(other)) else {
-            return Err(failure);
-        };
-        tracing::debug!(
-            endpoint = %target.key.address, other = %other.key.address, reason = failure.code(),
-            "an endpoint cannot be reached, trying another one"
-        );
-        *target = other;
+        loop {
+            match self.take_or_dial(target, purpose).await {
+                Err(failure) if failure.was_not_reached() => {
+                    if !self.move_on(target, failure.code()) {
+                        return Err(failure);
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Lets a request go to another endpoint than `target`, which nothing of it has reached for this `reason`; false if there is nobody
+    /// left to try.
+    pub(crate) fn move_on(&self, target: &mut Target, reason: &str) -> bool {
+        let endpoint = target.key.address;
+        if !target.move_on(&self.worker.mesh()) {
+            return false;
+        }
+        self.keep_within_means(target);
+        tracing::debug!(%endpoint, other = %target.key.address, reason, "an endpoint was not reached, trying another one");
         self.worker.telemetry.count_retry();
-        self.take_or_dial(target, purpose).await
+        true
     }
 
     async fn take_or_dial(&self, target: &Target, purpose: Use) -> Result<Upstream, Failure> {

@@ -10,8 +10,8 @@ const MAX_SIZE_LINE: u32 = 1024;
 /// Longest trailer section in bytes.
 const MAX_TRAILERS: u32 = 16 * 1024;
 
-/// Where a body stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a body stands. The default one is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Body {
     state: State,
 }
@@ -42,8 +42,9 @@ pub(crate) enum BodyError {
     TrailersTooLong,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
+    #[default]
     Done,
     UntilClose,
     Exactly(u64),

@@ -4,6 +4,7 @@
 //! bytes that the other side does not take yet, so a slow reader slows its writer down and costs one buffer. The request's first
 //! bytes stay in its [`Record`], from which they can be sent again over another connection.
 
+mod again;
 mod receiving;
 mod sending;
 
@@ -15,8 +16,10 @@ use std::{
 use receiving::Receiving;
 use sending::Sending;
 
-use super::{body::Body, head::Request, record::Record};
-use crate::data_plane::{captured::Connection, error::Failure, net::Stream, pool::Upstream};
+use super::{head::Request, record::Record};
+use crate::data_plane::{
+    captured::Connection, error::Failure, net::Stream, pool::Upstream, target::Target,
+};
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -30,11 +33,13 @@ pub(super) enum End {
     },
     /// Both sides speak another protocol from now on; these bytes the upstream has said already.
     Tunnel(Vec<u8>),
-    /// The upstream closed a connection that had been idle before it said anything.
+    /// The upstream closed the connection before it said anything.
     Silent {
         /// The request is at hand and may be sent once more.
         may_repeat: bool,
     },
+    /// The upstream's sidecar could not carry the request, which is at hand; the target is another one now.
+    MovedOn,
     /// It went wrong before the client was told anything.
     Failed(Failure),
     /// It went wrong in the middle of the answer, or the client is gone.
@@ -48,11 +53,12 @@ struct Exchange<'a, 'c> {
     upstream: &'a mut Upstream,
     record: &'a mut Record<'c>,
     head: &'a Request,
+    target: &'a mut Target,
     sending: Sending,
     receiving: Receiving,
 }
 
-/// Carries one request and its answer; `body` stands where the bytes in `record` end.
+/// Carries one request and its answer. Where another sidecar could not carry it, `target` may be another one afterwards.
 ///
 /// Dropping the future before its end loses what is in flight; both connections must be closed then.
 pub(super) async fn run(
@@ -61,7 +67,7 @@ pub(super) async fn run(
     upstream: &mut Upstream,
     record: &mut Record<'_>,
     head: &Request,
-    body: Body,
+    target: &mut Target,
 ) -> End {
     let mut exchange = Exchange {
         connection,
@@ -69,7 +75,8 @@ pub(super) async fn run(
         upstream,
         record,
         head,
-        sending: Sending::new(body),
+        target,
+        sending: Sending::default(),
         receiving: Receiving::default(),
     };
     exchange.note_progress();

@@ -9,12 +9,16 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::head::{Request, Span};
+use super::{
+    body::{Body, BodyError},
+    head::{Request, Span},
+};
 use crate::data_plane::{
     access_log::{Http, Line},
     captured::Connection,
     edits::Edit,
     error::{Failure, Flag},
+    net::Size,
     pool::Upstream,
     target::Target,
     tcp::Traffic,
@@ -27,10 +31,12 @@ use crate::peer::Party;
 /// Dropping it reports it, so a request whose task ends early is counted and logged, too.
 pub(super) struct Record<'a> {
     connection: &'a Connection,
-    /// The request's head, the body bytes that came with it, and whatever was pipelined behind.
+    /// The request's head, the beginning of its body, all of it where it is short, and whatever was pipelined behind.
     pub(super) buffer: Vec<u8>,
     /// Where the request ends in `buffer`.
     pub(super) end: usize,
+    /// Where its body stands there.
+    pub(super) body: Body,
     /// The client's connection can serve another request after this one.
     pub(super) keep_alive: bool,
     /// Content bytes of the request's body.
@@ -48,6 +54,8 @@ pub(super) struct Record<'a> {
     details: &'static str,
     transport_failure: Option<&'static str>,
     flag: Flag,
+    /// The request was sent more than once.
+    is_retried: bool,
     upstream: Option<(SocketAddr, Option<SocketAddr>)>,
     first_byte: Option<Instant>,
     started: Instant,
@@ -64,6 +72,7 @@ impl<'a> Record<'a> {
         Self {
             connection,
             end: buffer.len(),
+            body: Body::default(),
             keep_alive: head.is_some_and(|head| head.persistent),
             request_bytes: 0,
             response_bytes: 0,
@@ -77,6 +86,7 @@ impl<'a> Record<'a> {
             transport_failure: None,
             // Whoever drops the record without another word has lost the client.
             flag: Flag::DownstreamClosed,
+            is_retried: false,
             upstream: None,
             first_byte: None,
             started: Instant::now(),
@@ -90,6 +100,8 @@ impl<'a> Record<'a> {
     pub(super) fn target(&mut self, target: &Target) {
         self.service = target.service.clone();
         self.peer = self.connection.peer_of(&self.peer, target);
+        self.is_retried = target.n_retries() > 0;
+        self.upstream = None;
     }
 
     /// Notes who serves the request.
@@ -111,9 +123,20 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// The answer that has begun is another sidecar's own, which could not carry the request for this reason.
+    pub(super) fn not_carried(&mut self, reason: &'static str) {
+        self.details = reason;
+        if self.is_retried {
+            self.flag = Flag::RetryLimit;
+        }
+    }
+
     /// The request went wrong.
     pub(super) fn fail(&mut self, failure: &Failure) {
-        self.flag = failure.flag();
+        self.flag = match self.is_retried {
+            true => failure.flag().after_retries(),
+            false => failure.flag(),
+        };
         self.details = failure.code();
         self.transport_failure = failure.transport_failure();
     }
@@ -153,6 +176,30 @@ impl<'a> Record<'a> {
         );
         self.end = (self.end + edited).saturating_sub(len);
         self.head = Some(*head);
+    }
+
+    /// Follows the body through bytes that were added to the buffer.
+    pub(super) fn follow_body(&mut self) -> Result<(), BodyError> {
+        let rest = self.buffer.get(self.end..).unwrap_or_default();
+        let seen = self.body.advance(rest)?;
+        self.request_bytes += seen.content;
+        self.end += seen.consumed;
+        Ok(())
+    }
+
+    /// Whether the rest of the body is to be read into the buffer, so that the request can be sent again.
+    pub(super) fn keeps_on(&self) -> bool {
+        let most = Size::Small.bytes().saturating_sub(self.buffer.len()) as u64;
+        !self.body.is_done() && most > 0 && self.body.content_ahead() <= most
+    }
+
+    /// Makes room in the buffer for what is kept.
+    pub(super) fn make_room(&mut self) {
+        let room = self.buffer.capacity() - self.buffer.len();
+        if (room as u64) < self.body.content_ahead().max(1) {
+            let buffers = &self.connection.worker().buffers;
+            self.buffer = buffers.grown(std::mem::take(&mut self.buffer));
+        }
     }
 
     /// What follows the request, taken out; the rest of the buffer shrinks to what the log will need, as tunnels last long.

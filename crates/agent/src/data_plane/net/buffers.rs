@@ -43,7 +43,8 @@ struct Shelf {
 // === impl Size ===
 
 impl Size {
-    const fn bytes(self) -> usize {
+    /// What a buffer of this size holds.
+    pub(crate) const fn bytes(self) -> usize {
         match self {
             Self::Tiny => 2 * 1024,
             Self::Small => 16 * 1024,

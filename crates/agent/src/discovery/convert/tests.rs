@@ -60,7 +60,7 @@ fn of_service(service: wds::Service) -> Vec<u8> {
 
 fn workload_of(pod: wds::Workload) -> Workload {
     match address(&of_pod(pod), "").unwrap() {
-        Address::Workload(workload) => workload,
+        Address::Workload(workload) => *workload,
         other => panic!("{other:?}"),
     }
 }

@@ -4,21 +4,23 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     net::SocketAddr,
     ops::Range,
-    sync::{Arc, atomic::AtomicU32},
+    sync::Arc,
 };
 
-use super::{Builder, Listed, Services, declared};
+use super::{Builder, Listed, Services, declared, preference::Preference};
 use crate::mesh::{
-    Mesh, Target, model,
+    Mesh, Target,
+    model::{self, BalancingMode},
     problem::{Fault, Place},
     protocol::Protocol,
     service::{Endpoint, Service, ServicePort, Transport},
+    standing::Standing,
     target,
     workload::Workload,
 };
 
-/// Counters of requests at hand, by address.
-type Loads = HashMap<SocketAddr, Arc<AtomicU32>>;
+/// How endpoints are doing, by address.
+type Standings = HashMap<SocketAddr, Arc<Standing>>;
 
 /// A workload that is behind a service, and the ports of its own.
 struct Member {
@@ -34,13 +36,14 @@ impl Builder<'_> {
         &mut self,
         services: &Services,
         workloads: &[Option<Arc<Workload>>],
+        own: Option<&Workload>,
     ) -> Vec<Arc<ServicePort>> {
         let mut members = self.members(services, workloads);
-        let mut loads = self.previous.map(loads).unwrap_or_default();
+        let mut standings = self.previous.map(standings).unwrap_or_default();
         let mut ports = Vec::new();
         for (key, listed) in services {
             let members = members.remove(key.as_str()).unwrap_or_default();
-            self.add_ports(listed, &members, &mut loads, &mut ports);
+            self.add_ports(listed, &members, own, &mut standings, &mut ports);
         }
         ports.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
         ports
@@ -108,7 +111,8 @@ impl Builder<'_> {
         &mut self,
         listed: &Listed,
         members: &[Member],
-        loads: &mut Loads,
+        own: Option<&Workload>,
+        standings: &mut Standings,
         ports: &mut Vec<Arc<ServicePort>>,
     ) {
         let Some(model) = self.model.services.get(listed.idx) else {
@@ -141,18 +145,19 @@ impl Builder<'_> {
                 self.refuse(place(idx), fault);
                 continue;
             }
-            let endpoints = self.endpoints(port, members, loads);
-            let (endpoints, unready) = endpoints
-                .into_iter()
-                .partition(|endpoint| endpoint.workload.ready);
+            let balancing = &model.load_balancing;
+            let endpoints = self.endpoints(port, members, standings);
+            let arranged = Preference { balancing, own }.arrange(endpoints);
             let hostname = &listed.service.hostname;
             ports.push(self.kept_port(ServicePort {
                 sni: format!("outbound_.{number}_._.{hostname}").into(),
                 service: Arc::clone(&listed.service),
                 port: number,
                 protocol,
-                endpoints,
-                unready,
+                endpoints: arranged.endpoints,
+                tiers: arranged.tiers,
+                aside: arranged.aside,
+                passthrough: balancing.mode == BalancingMode::Passthrough,
                 identities: Arc::clone(&identities),
             }));
         }
@@ -162,7 +167,7 @@ impl Builder<'_> {
         &self,
         port: &model::Port,
         members: &[Member],
-        loads: &mut Loads,
+        standings: &mut Standings,
     ) -> Vec<Endpoint> {
         let mut endpoints = Vec::new();
         for member in members {
@@ -182,7 +187,7 @@ impl Builder<'_> {
                     address,
                     workload: Arc::clone(&member.workload),
                     transport,
-                    load: Arc::clone(loads.entry(address).or_default()),
+                    standing: Arc::clone(standings.entry(address).or_default()),
                 }
             }));
         }
@@ -293,16 +298,16 @@ pub(super) fn by_endpoint(ports: &[Arc<ServicePort>]) -> HashMap<Target, (u32, u
     by_endpoint
 }
 
-fn loads(mesh: &Mesh) -> Loads {
+fn standings(mesh: &Mesh) -> Standings {
     mesh.ports
         .iter()
         .flat_map(|port| port.all_endpoints())
-        .map(|endpoint| (endpoint.address, Arc::clone(&endpoint.load)))
+        .map(|endpoint| (endpoint.address, Arc::clone(&endpoint.standing)))
         .collect()
 }
 
 /// Host name and namespace, then the port.
-fn sort_key(port: &ServicePort) -> ((&str, &str), u16) {
+pub(in crate::mesh) fn sort_key(port: &ServicePort) -> ((&str, &str), u16) {
     let service = &port.service;
     ((&service.hostname, &service.namespace), port.port)
 }

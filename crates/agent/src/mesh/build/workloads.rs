@@ -11,7 +11,7 @@ use crate::mesh::{
     model::{self, NetworkMode, TunnelProtocol, WorkloadStatus},
     problem::{Fault, Place},
     service::Transport,
-    workload::Workload,
+    workload::{Locality, Workload},
 };
 use crate::peer::names::Handle;
 
@@ -93,6 +93,8 @@ impl Builder<'_> {
         let canonical_revision = shown(&workload.canonical_revision, "canonicalRevision", LATEST);
         let default = format!("{cluster}//Pod/{namespace}/{name}");
         let uid = shown(&workload.uid, "uid", &default);
+        let node = shown(&workload.node, "node", "");
+        let locality = self.locality(&workload.locality, place);
         let identity = format!("spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}");
         if workload.addresses.is_empty() {
             let fault = Fault::Empty { what: "IP address" };
@@ -113,8 +115,26 @@ impl Builder<'_> {
             transport: self.transport(workload.tunnel_protocol, place),
             plaintext_ports: plaintext_ports(&workload.inbound_tls),
             ready: workload.status == WorkloadStatus::Healthy,
+            node: self.texts.get(node),
+            locality,
             host_network: workload.network_mode == NetworkMode::HostNetwork,
             party: Handle::default(),
+        }
+    }
+
+    fn locality(&mut self, model: &model::Locality, place: &impl Fn() -> Place) -> Locality {
+        let mut part = |given: &str, field| {
+            let place = || place().field("locality").field(field);
+            let text = match given {
+                "" => "",
+                given => self.checked(given, check::text, place),
+            };
+            self.texts.get(text)
+        };
+        Locality {
+            region: part(&model.region, "region"),
+            zone: part(&model.zone, "zone"),
+            subzone: part(&model.subzone, "subzone"),
         }
     }
 

@@ -383,7 +383,7 @@ fn the_documented_example_is_a_mesh() {
     );
     let api = mesh.service_named(b"api", 80).unwrap();
     assert_eq!(api.endpoints.len(), 2);
-    assert_eq!(api.unready[0].address.port(), 8081);
+    assert_eq!(api.aside[0].address.port(), 8081);
     assert_eq!(mesh.inbound(8080).mtls, crate::mesh::MtlsMode::Strict);
     assert_eq!(mesh.inbound(9090).mtls, crate::mesh::MtlsMode::Permissive);
     assert!(

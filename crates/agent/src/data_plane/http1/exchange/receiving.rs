@@ -3,7 +3,10 @@
 //! [`Exchange`] polls this half after the sending one; bytes go out as soon as their framing was followed.
 //! Nothing reaches the client before the final head was accepted, so that the proxy can still answer in the upstream's place.
 
-use std::task::{Context, Poll};
+use std::{
+    ops::Range,
+    task::{Context, Poll},
+};
 
 use super::{End, Exchange};
 use crate::data_plane::{
@@ -89,6 +92,11 @@ impl Receiving {
     pub(super) fn give_back(&mut self, buffers: &Buffers) {
         buffers.give(self.take_buffer());
         self.shortcut.give_back(buffers.pipes());
+    }
+
+    /// Bytes of the upstream that are at hand.
+    pub(super) fn bytes(&self, at: Range<usize>) -> &[u8] {
+        self.buffer.get(at).unwrap_or_default()
     }
 
     /// Whether all bytes are accounted for and the client has them.
@@ -221,6 +229,10 @@ impl Exchange<'_, '_> {
         let answer = head::parse_response(bytes.unwrap_or_default(), self.head.method)
             .map_err(|error| End::Failed(Failure::UpstreamHead(error)))?;
         receiving.scanner = Scanner::default();
+        let not_carried = self.not_carried(&answer, end - len..end);
+        if not_carried.is_some_and(|reason| self.moves_on(reason)) {
+            return Err(End::MovedOn);
+        }
         let connect = self.head.method == Method::Connect;
         let tunnel = connect && matches!(answer.status, 200..=299);
         let persistence = self.persistence(&answer);
@@ -266,6 +278,9 @@ impl Exchange<'_, '_> {
             Persistence::Close => false,
         };
         self.record.answered(answer.status, keep_alive);
+        if let Some(reason) = not_carried {
+            self.record.not_carried(reason);
+        }
         Ok(true)
     }
 
@@ -354,11 +369,7 @@ impl Exchange<'_, '_> {
     fn upstream_ended(&mut self, properly: bool) -> End {
         match self.receiving.phase {
             Phase::Head if !self.receiving.has_begun => End::Silent {
-                may_repeat: self.upstream.reused
-                    && self.sending.can_repeat()
-                    && (self.head.may_repeat()
-                        || self.sending.nothing_sent()
-                        || self.upstream.stream.was_closed_before_use()),
+                may_repeat: self.sending.can_repeat() && self.was_not_served(properly),
             },
             Phase::Body(body) if properly && body.ends_with_connection() => self.complete(),
             Phase::Over => End::Complete {

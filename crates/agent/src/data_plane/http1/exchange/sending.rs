@@ -1,7 +1,8 @@
 //! The request's way: from the client to the upstream.
 //!
-//! [`Exchange`] polls this half first. The bytes that came with the head are sent from the record, later ones through a lent buffer.
-//! An upstream that takes no more is no error yet: its answer, or its silence, decides.
+//! [`Exchange`] polls this half first. What came with the head, and the rest of a short body, is sent from the record, which keeps it for
+//! another attempt; longer bodies go through a lent buffer. An upstream that takes no more is no error yet: its answer, or its silence,
+//! decides.
 
 use std::task::{Context, Poll};
 
@@ -16,13 +17,14 @@ use crate::data_plane::{
 };
 
 /// Where the request stands.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Sending {
     phase: Phase,
+    /// The part of the body that the record does not hold.
     body: Body,
     /// How much of the record's bytes, or of `buffer` later on, the upstream has taken.
     sent: usize,
-    /// Body bytes that did not come with the head.
+    /// Body bytes that are not kept.
     buffer: Vec<u8>,
     /// Where the request ends in `buffer`.
     end: usize,
@@ -35,9 +37,10 @@ pub(super) struct Sending {
     client_ended: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
-    /// Sending what the record holds; nothing else has been read.
+    /// Sending what the record holds, and reading into it as long as it keeps what comes.
+    #[default]
     First,
     /// Reading on and sending on.
     Rest,
@@ -50,20 +53,6 @@ enum Phase {
 // === impl Sending ===
 
 impl Sending {
-    pub(super) fn new(body: Body) -> Self {
-        Self {
-            phase: Phase::First,
-            body,
-            sent: 0,
-            buffer: Vec::new(),
-            end: 0,
-            size: Size::Small,
-            shortcut: Shortcut::default(),
-            has_read_on: false,
-            client_ended: false,
-        }
-    }
-
     /// Whether the client has sent, and the upstream has taken, the whole request.
     pub(super) fn is_done(&self) -> bool {
         self.phase == Phase::Done
@@ -103,7 +92,7 @@ impl Exchange<'_, '_> {
     pub(super) fn poll_sending(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         loop {
             let moved = match self.sending.phase {
-                Phase::First => self.send_first(cx),
+                Phase::First => self.send_first(cx)?,
                 Phase::Rest => self.send_rest(cx)?,
                 Phase::Done => self.watch_client(cx)?,
                 Phase::Refused => Poll::Pending,
@@ -115,23 +104,27 @@ impl Exchange<'_, '_> {
         }
     }
 
-    fn send_first(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let sending = &mut self.sending;
-        let bytes = self.record.buffer.get(sending.sent..self.record.end);
+    fn send_first(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        let (sending, record) = (&mut self.sending, &mut *self.record);
+        if sending.sent == record.end {
+            return self.read_first(cx);
+        }
+        let bytes = record.buffer.get(sending.sent..record.end);
         match self
             .upstream
             .stream
             .poll_write(cx, bytes.unwrap_or_default())
         {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Err(_)) => {
                 // What the upstream has to say to this is in its answer, or in its silence.
                 sending.phase = Phase::Refused;
-                Poll::Pending
+                Ok(Poll::Pending)
             }
             Poll::Ready(Ok(n)) => {
                 sending.sent += n;
-                if sending.sent == self.record.end {
+                if sending.sent == record.end && !record.keeps_on() {
+                    sending.body = record.body;
                     sending.phase = if sending.body.is_done() {
                         Phase::Done
                     } else {
@@ -139,8 +132,24 @@ impl Exchange<'_, '_> {
                     };
                     sending.sent = 0;
                 }
-                Poll::Ready(())
+                Ok(Poll::Ready(()))
             }
+        }
+    }
+
+    /// Reads more of a body that is short enough to be kept.
+    fn read_first(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        if self.downstream.poll_readable(cx).is_pending() {
+            return Ok(Poll::Pending);
+        }
+        self.record.make_room();
+        match self.downstream.poll_read(cx, &mut self.record.buffer) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(n)) if n > 0 => match self.record.follow_body() {
+                Ok(()) => Ok(Poll::Ready(())),
+                Err(error) => Err(self.failure(Failure::RequestBody(error))),
+            },
+            Poll::Ready(_) => Err(End::Aborted(Failure::ClientClosed)),
         }
     }
 
