@@ -13,5 +13,6 @@ mod pods {
     pub(crate) mod privilege;
     pub(crate) mod requests;
     pub(crate) mod sidecar;
+    pub(crate) mod startup;
     pub(crate) mod why;
 }

@@ -9,6 +9,7 @@ pub mod ending;
 mod listeners;
 pub mod log_file;
 mod mesh_source;
+mod startup;
 
 use std::{
     io,
@@ -49,6 +50,7 @@ use ending::{Ending, Lost};
 use listeners::{Listeners, port_of};
 use log_file::{LogFile, OpenError};
 use mesh_source::MeshSource;
+use startup::Stopwatch;
 
 /// Why the proxy could not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +131,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// # Errors
 /// Any [`AppError`].
 pub fn run(config: Config, log: log::Handle) -> Result<(), AppError> {
+    let stopwatch = Stopwatch::start();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -158,7 +161,8 @@ pub fn run(config: Config, log: log::Handle) -> Result<(), AppError> {
         let drain = config.drain;
         let mut running = Running { group, data_plane };
         running.write_access_log(log_file)?;
-        running.serve(config, sources, listeners, readiness, (ending.clone(), log));
+        let said = (ending.clone(), log, stopwatch);
+        running.serve(config, sources, listeners, readiness, said);
         drop(starting);
         running.live(&lifecycle, &ending, drain).await
     }));
@@ -204,12 +208,13 @@ impl Running {
         sources: Sources,
         listeners: Listeners,
         readiness: Readiness,
-        (ending, log): (Ending, log::Handle),
+        (ending, log, stopwatch): (Ending, log::Handle, Stopwatch),
     ) {
         let mut registry = Registry::new("proxy", env!("CARGO_PKG_VERSION"));
         registry
             .families()
             .register_collector(Box::new(self.data_plane.collector()));
+        stopwatch.follow(&readiness, &self.group, registry.families());
         let store = sources.mesh.store();
         let credentials = sources.certificates.store();
         let access_log = self.data_plane.access_log_control();

@@ -60,9 +60,16 @@ pub const GIVEN_ROOT_KEY: &str = "ca.crt";
 /// Key of the revoked certificates, PEM: in [`GIVEN_CA_SECRET`], and in the ConfigMap of every namespace that carries them.
 pub const CRL_KEY: &str = "ca-crl.pem";
 
-/// Key of the webhook's chain in that Secret, PEM; Kubernetes' name.
+/// First part of the name of the Secret with a service account's certificate, before the account's name: for templates that mount it in `/etc/certs`.
+pub const ACCOUNT_SECRET_PREFIX: &str = "istio.";
+/// Type of that Secret.
+pub const ACCOUNT_SECRET_TYPE: &str = "istio.io/key-and-cert";
+/// Annotation of that Secret: the service account's name.
+pub const SERVICE_ACCOUNT_NAME: &str = "istio.io/service-account.name";
+
+/// Key of the webhook's chain in [`CA_SECRET`], PEM; Kubernetes' name.
 pub const TLS_CERT_KEY: &str = "tls.crt";
-/// Key of the webhook's private key in that Secret, PEM; Kubernetes' name.
+/// Key of the webhook's private key in [`CA_SECRET`], PEM; Kubernetes' name.
 pub const TLS_PRIVATE_KEY: &str = "tls.key";
 /// Key of the trust bundle, in the Secret and in the ConfigMap [`crate::pod::ROOT_CERT_CONFIG_MAP`] of every namespace.
 pub const ROOT_CERT_KEY: &str = "root-cert.pem";

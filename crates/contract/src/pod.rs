@@ -8,3 +8,5 @@ pub const VALIDATION_CONTAINER: &str = "istio-validation";
 pub const PROXY_CONTAINER: &str = "istio-proxy";
 /// ConfigMap with the mesh's root certificate, in every namespace.
 pub const ROOT_CERT_CONFIG_MAP: &str = "istio-ca-root-cert";
+/// ConfigMap with the lists of revoked certificates, in every namespace if there are any.
+pub const CRL_CONFIG_MAP: &str = "istio-ca-crl";

@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use crate::{
     bundle::{BundleError, TrustBundle},
     certificate::{self, CertificateError, MAX_PEM_BYTES},
-    csr::SigningRequest,
+    crl::Revocations,
     spiffe::SpiffeId,
     validity::Validity,
     verify::{PeerError, VerifyError},
@@ -224,10 +224,7 @@ impl Authority {
     /// # Errors
     /// When its dates do not hold, or the way to its roots is broken, or the constraints of one of the certificates do not allow it.
     pub fn prove(&self, id: &SpiffeId, now: OffsetDateTime) -> Result<(), IssueError> {
-        let key = Zeroizing::new(KeyPair::generate().map_err(IssueError::Make)?);
-        let request = SigningRequest::of(&key);
-        self.issue_workload(&request, id, MIN_LEAF_LIFETIME, now)
-            .map(drop)
+        self.prove_unless_revoked(id, &Revocations::default(), now)
     }
 
     /// The certificate.

@@ -1,8 +1,10 @@
 //! Certificates that do not count any more before their time.
 //!
-//! A [`Revocations`] is read from the user's `ca-crl.pem`, which the injector publishes beside the roots, and goes into
+//! A [`Revocations`] is read from the user's `ca-crl.pem`, which the injector publishes beside the roots once [`check`] has found it sound, and goes into
 //! [`verify::peer_unless_revoked`](crate::verify::peer_unless_revoked). Each list speaks for the authority that signed it, which is verified with the chain; a
 //! certificate whose authority has no list here counts.
+
+mod check;
 
 use std::sync::Arc;
 
@@ -14,6 +16,8 @@ use webpki::{
     CertRevocationList, ExpirationPolicy, OwnedCertRevocationList, RevocationCheckDepth,
     RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy,
 };
+
+pub use check::{Checked, UnfitError, check};
 
 /// The most bytes of lists, in PEM: some ten thousand revoked certificates, and what a ConfigMap holds.
 pub const MAX_CRL_BYTES: usize = 1 << 20;

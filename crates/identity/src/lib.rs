@@ -25,7 +25,7 @@ pub mod verify;
 pub use authority::{Authority, AuthorityError, IssueError, Leaf, Lifetimes};
 pub use bundle::{BundleError, TrustBundle};
 pub use certificate::{CertificateError, MAX_PEM_BYTES};
-pub use crl::{CrlError, Revocations};
+pub use crl::{CrlError, Revocations, UnfitError};
 pub use csr::{CsrError, SigningRequest};
 pub use rustls::pki_types::DnsName;
 pub use server::{PairError, ServerPair};

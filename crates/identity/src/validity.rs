@@ -7,6 +7,8 @@ use std::fmt::{self, Display, Formatter};
 
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
+use crate::certificate::{self, CertificateError};
+
 /// How far the start of what is issued lies back, so that peers whose clocks are behind accept it at once.
 pub const BACKDATE: Duration = Duration::minutes(5);
 
@@ -47,6 +49,14 @@ pub struct Stamp(pub OffsetDateTime);
 // === impl Validity ===
 
 impl Validity {
+    /// The time of a certificate in DER.
+    ///
+    /// # Errors
+    /// When it is no certificate.
+    pub fn of(certificate: &[u8]) -> Result<Self, CertificateError> {
+        certificate::parse(certificate).map(|parsed| Self::from(parsed.validity()))
+    }
+
     /// `lifetime` from `now` on, backdated.
     pub(crate) fn starting(now: OffsetDateTime, lifetime: Duration) -> Self {
         Self {

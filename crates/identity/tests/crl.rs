@@ -7,7 +7,7 @@ use std::sync::Arc;
 use identity::{
     Authority, Revocations, SigningRequest, SpiffeId,
     authority::LEAF_LIFETIME,
-    crl::MAX_CRL_BYTES,
+    crl::{self, MAX_CRL_BYTES},
     verify::{self, End, Expected},
 };
 use rcgen::{
@@ -66,7 +66,39 @@ impl Root {
         issued.unwrap().certificate
     }
 
+    /// An authority that this root signs for.
+    fn below(&self, usages: &[KeyUsagePurpose]) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = self.params.clone();
+        params.key_usages = usages.to_vec();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "intermediate");
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+        let (pem, roots) = (key.serialize_pem(), self.authority.roots().pem());
+        let authority = Authority::from_chain(
+            certificate.as_bytes(),
+            pem.as_bytes(),
+            &[],
+            roots.as_bytes(),
+        );
+        Self {
+            params,
+            key,
+            authority: authority.unwrap(),
+        }
+    }
+
     fn list(&self, revoked: &[&CertificateDer<'_>], next_update: OffsetDateTime) -> String {
+        self.list_of(revoked, (now() - Duration::days(2), next_update))
+    }
+
+    fn list_of(
+        &self,
+        revoked: &[&CertificateDer<'_>],
+        (this_update, next_update): (OffsetDateTime, OffsetDateTime),
+    ) -> String {
         let revoked_certs = revoked.iter().map(|certificate| {
             let (_, parsed) = X509Certificate::from_der(certificate).unwrap();
             RevokedCertParams {
@@ -77,15 +109,26 @@ impl Root {
             }
         });
         let list = CertificateRevocationListParams {
-            this_update: now() - Duration::days(2),
+            this_update,
             next_update,
             crl_number: SerialNumber::from(1_u64),
             issuing_distribution_point: None,
             revoked_certs: revoked_certs.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        let issuer = Issuer::from_params(&self.params, &self.key);
+        // Whether the certificate allows it is not for whoever signs to say.
+        let mut params = self.params.clone();
+        params.key_usages = SIGNS.to_vec();
+        let issuer = Issuer::from_params(&params, &self.key);
         list.signed_by(&issuer).unwrap().pem().unwrap()
+    }
+
+    fn check(&self, lists: &str) -> Result<OffsetDateTime, String> {
+        let roots = self.authority.roots();
+        let checked = crl::check(lists.as_bytes(), &[&self.authority], roots, &id(), now());
+        checked
+            .map(|checked| checked.end)
+            .map_err(|error| error.to_string())
     }
 
     fn believes(&self, leaf: &CertificateDer<'_>, lists: &str) -> Result<(), String> {
@@ -172,4 +215,67 @@ fn what_is_no_list_is_refused_by_what_is_wrong_with_it() {
     }
     assert_eq!(Revocations::from_pem(list.as_bytes()).unwrap().n_lists(), 1);
     assert_eq!(Revocations::default().n_lists(), 0);
+}
+
+#[test]
+fn sound_lists_may_be_handed_out_until_the_first_of_them_is_outdated() {
+    let root = root(&SIGNS);
+    let soon = now() + Duration::HOUR;
+    let lists = root.list(&[&root.leaf()], now() + Duration::DAY) + &root.list(&[], soon);
+    assert_eq!(root.check(&lists), Ok(soon));
+}
+
+#[test]
+fn lists_that_would_harm_are_not_handed_out() {
+    let (root, tomorrow) = (root(&SIGNS), now() + Duration::DAY);
+    let mut stranger = self::root(&SIGNS);
+    let forged = stranger.list(&[], tomorrow);
+    stranger
+        .params
+        .distinguished_name
+        .push(DnType::CommonName, "other");
+    let good = root.list(&[], tomorrow);
+    for (lists, expected) in [
+        (String::new(), "holds 0 PEM sections"),
+        (
+            forged,
+            "list 1, issued by \"CN=rcgen self signed cert, O=cluster.local\", is signed neither",
+        ),
+        (
+            good.clone() + &stranger.list(&[], tomorrow),
+            "list 2, issued by \"",
+        ),
+        (
+            good + &root.list(&[], now()),
+            "list 2 is outdated since 2027-01-15T08:00:00Z",
+        ),
+        (
+            root.list_of(&[], (now() + Duration::HOUR, tomorrow)),
+            "list 1 begins at 2027-01-15T09:00:00Z, set the clock right",
+        ),
+    ] {
+        let refusal = root.check(&lists).unwrap_err();
+        assert!(refusal.contains(expected), "{refusal}");
+    }
+}
+
+#[test]
+fn lists_by_which_nobody_would_be_believed_are_not_handed_out() {
+    let root = root(&[KeyUsagePurpose::KeyCertSign]);
+    let (below, mute) = (root.below(&SIGNS), root.below(&SIGNS[..1]));
+    let tomorrow = now() + Duration::DAY;
+    let revoking = root.list(&[below.authority.certificate()], tomorrow);
+    below
+        .check(&(root.list(&[], tomorrow) + &below.list(&[], tomorrow)))
+        .unwrap();
+    for refusal in [
+        below.check(&revoking).unwrap_err(),
+        // Its certificate does not let it sign lists.
+        mute.check(&mute.list(&[], tomorrow)).unwrap_err(),
+    ] {
+        assert!(
+            refusal.contains("peers would refuse every certificate"),
+            "{refusal}"
+        );
+    }
 }

@@ -236,6 +236,69 @@ fn requests_that_prove_nothing_are_refused() {
     assert!(matches!(huge, CsrError::TooLarge));
 }
 
+/// The request with the only place where it says `from` saying `to`.
+fn patched(from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len(), "lengths are written around it");
+    let places: Vec<_> = (0..REQUEST.len() - from.len())
+        .filter(|&idx| REQUEST[idx..].starts_with(from))
+        .collect();
+    assert_eq!(places.len(), 1, "{from:x?} is at {places:?}");
+    let mut der = REQUEST.clone();
+    der[places[0]..places[0] + to.len()].copy_from_slice(to);
+    der
+}
+
+#[test]
+fn requests_of_the_wrong_shape_are_refused() {
+    let p256: &[u8] = &[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+    let other_curve: &[u8] = &[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 6];
+    let no_curve: &[u8] = &[0x0c, 8, 0x2a, 0x26, 0x48, 0x4e, 0x3d, 3, 1, 7];
+    let uncompressed: &[u8] = &[0x03, 0x42, 0, 4];
+    let signed_by = |last| [0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, last];
+    let key = |refusal: &CsrError| matches!(refusal, CsrError::Key);
+    let algorithm = |refusal: &CsrError| matches!(refusal, CsrError::Algorithm);
+    let malformed = |refusal: &CsrError| matches!(refusal, CsrError::Malformed);
+    let signature = |refusal: &CsrError| matches!(refusal, CsrError::Signature);
+    type Is<'a> = &'a dyn Fn(&CsrError) -> bool;
+    let table: [(&str, Vec<u8>, Is<'_>); 8] = [
+        ("another curve", patched(p256, other_curve), &key),
+        ("no curve", patched(p256, no_curve), &key),
+        (
+            "a compressed point",
+            patched(uncompressed, &[0x03, 0x42, 0, 2]),
+            &key,
+        ),
+        (
+            "a key that is no whole bytes",
+            patched(uncompressed, &[0x03, 0x42, 1, 4]),
+            &malformed,
+        ),
+        (
+            "an algorithm for others",
+            patched(&signed_by(2), &signed_by(1)),
+            &algorithm,
+        ),
+        (
+            "another hash",
+            patched(&signed_by(2), &signed_by(3)),
+            &signature,
+        ),
+        ("no sequence", [&[0x31], &REQUEST[1..]].concat(), &malformed),
+        ("twice", [&REQUEST[..], &REQUEST[..]].concat(), &malformed),
+    ];
+    for (what, der, is_so) in table {
+        let refusal = SigningRequest::from_der(&der).expect_err(what);
+        assert!(is_so(&refusal), "{what}: {refusal:?}");
+    }
+    // A point that is on no curve can have signed nothing.
+    let key = SigningRequest::from_der(&REQUEST).unwrap();
+    let point = rcgen::PublicKeyData::der_bytes(&key).to_vec();
+    let mut elsewhere = point.clone();
+    *elsewhere.last_mut().unwrap() ^= 1;
+    let refusal = SigningRequest::from_der(&patched(&point, &elsewhere)).unwrap_err();
+    assert!(signature(&refusal), "{refusal:?}");
+}
+
 /// A root and an authority below it, with what a user keeps in files: certificate, key, others, root.
 fn below(change: impl FnOnce(&mut CertificateParams)) -> [String; 4] {
     let (root_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());

@@ -22,7 +22,7 @@ use tracing::info;
 use crate::{
     cluster::{self, Clients, Part, Parts, Settings, events::Events, namespaces::Directory},
     config::{Certificates, Config, Mode, Pair},
-    configuration::{self, ConfigurationError, Followed},
+    configuration::{self, ConfigurationError, Followed, Promised},
     files::{Reloader, Voice},
     grpc, metrics, monitoring,
     server::Versions,
@@ -60,6 +60,7 @@ pub struct App {
 /// What every subsystem is built on.
 struct Base {
     config: Config,
+    configured: Promised,
     readiness: Readiness,
     registry: Registry,
     files: metrics::Files,
@@ -241,6 +242,7 @@ impl Base {
         let mut registry = Registry::new("pilot", env!("CARGO_PKG_VERSION"));
         Self {
             config,
+            configured: Promised::default(),
             readiness: Readiness::new(),
             injection: metrics::Injection::register(registry.families()),
             files: metrics::Files::register(registry.families()),
@@ -268,13 +270,16 @@ impl Base {
         settings: &Settings,
     ) -> Result<Surroundings, AppError> {
         let registry = self.registry.families();
-        let parts = Parts::build(clients, settings, &self.readiness, registry);
+        let trust_domain = self.configured.trust_domain();
+        let domain = Arc::clone(&trust_domain);
+        let parts = Parts::build(clients, settings, domain, &self.readiness, registry);
         let sidecars = Sidecars {
             context: parts.sidecars,
             certificate: parts.certificate.clone(),
             issuing: parts.issuing,
             lifetimes: settings.lifetimes,
             policies: parts.policies,
+            trust_domain,
             pauses: settings.pauses,
         };
         let (certificate, certificate_files) = match &settings.certificates {
@@ -320,6 +325,7 @@ impl Base {
                 fix: fix(&config),
                 source: Box::new(source),
             })?;
+        self.configured.keep(configuration.live());
         let grpc = match (config.grpc, surroundings.sidecars) {
             (Some(addresses), Some(sidecars)) => {
                 let (live, delay) = (configuration.live(), config.shutdown_delay);

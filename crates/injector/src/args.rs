@@ -251,6 +251,16 @@ pub struct ClusterArgs {
     )]
     pub root_rotation_delay: Duration,
 
+    /// Whether every service account has a certificate in a Secret `istio.ACCOUNT`, for templates that mount it in /etc/certs: true or false. It takes rights to Secrets in the whole cluster.
+    #[arg(
+        long,
+        env = "ACCOUNT_SECRETS",
+        value_name = "BOOL",
+        default_value_t = false,
+        action = ArgAction::Set
+    )]
+    pub account_secrets: bool,
+
     /// Where a pod is told that it is in a cluster; not for people to set.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
     pub kubernetes_service_host: Option<String>,

@@ -9,8 +9,10 @@
 //!                                       └─ bundle ─┬─► webhook_configuration ─► caBundle
 //! namespaces ──────────► namespaces ───────────────┴─► trust_bundle ─► ConfigMap istio-ca-root-cert
 //! nodes ───────────────► nodes ─► options of the configuration
+//! service accounts ────► account_secrets ─► Secrets istio.ACCOUNT, where they are asked for
 //! ```
 
+pub mod account_secrets;
 pub mod api;
 pub mod authority;
 pub mod events;
@@ -22,6 +24,7 @@ pub mod trust_bundle;
 pub mod watch;
 pub mod webhook_configuration;
 
+mod listed;
 pub(crate) mod pace;
 mod parts;
 
@@ -69,6 +72,8 @@ pub struct Settings {
     pub pauses: Pauses,
     /// How long the parts of a change of the root take.
     pub rotation: authority::Periods,
+    /// Whether service accounts have certificates in Secrets of their own.
+    pub account_secrets: bool,
     /// Whether the nodes' versions matter.
     pub follow_nodes: bool,
     /// The kind of cluster.

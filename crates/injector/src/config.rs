@@ -343,6 +343,7 @@ fn settings(
             retirement: lifetimes?.max + time::Duration::HOUR,
         },
         lifetimes: lifetimes?,
+        account_secrets: args.account_secrets,
         pauses: Pauses {
             after: args.debounce_after,
             max: args.debounce_max,

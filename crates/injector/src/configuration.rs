@@ -6,7 +6,7 @@
 use std::{
     str::Utf8Error,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -15,10 +15,14 @@ use runtime::{error::chain, readiness::Guard};
 use template::{Options, Sources, Text};
 
 use crate::{
+    ca::TrustDomain,
     cluster::nodes::Kubelets,
     config::Config,
-    files::{LoadError, Reloader, Voice},
+    files::{Live, LoadError, Reloader, Voice},
 };
+
+/// The trust domain of a mesh whose configuration names none, as in Istio.
+const TRUST_DOMAIN: &str = "cluster.local";
 
 /// Why the texts are no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,35 @@ pub struct Followed {
     pub kubelets: Kubelets,
     /// Dropped when they are in the configuration.
     pub guard: Guard,
+}
+
+/// The configuration for parts that are built before it is read, and run afterwards; clones share it.
+#[derive(Clone, Default)]
+pub struct Promised(Arc<OnceLock<Live<template::Config>>>);
+
+// === impl Promised ===
+
+impl Promised {
+    /// This is the configuration. Only the first one counts.
+    pub fn keep(&self, configuration: Live<template::Config>) {
+        let _ = self.0.set(configuration);
+    }
+
+    /// Says what the mesh's trust domain is, as the configuration has it when asked.
+    #[must_use]
+    pub fn trust_domain(&self) -> TrustDomain {
+        let promised = self.clone();
+        Arc::new(move || {
+            let configuration = promised.0.get().map(Live::load);
+            let named = configuration
+                .as_ref()
+                .and_then(|config| config.mesh()["trustDomain"].as_str());
+            named
+                .filter(|name| !name.is_empty())
+                .unwrap_or(TRUST_DOMAIN)
+                .to_owned()
+        })
+    }
 }
 
 /// Reads and compiles the configuration, and keeps it in step with its files and, where it depends on them, with the kubelets.

@@ -43,9 +43,9 @@ pub struct WebhookPatches {
     failures: Family<FailureLabels, Counter>,
 }
 
-/// What publishing the trust bundle counts; clones share it.
+/// What is counted by those who write an object into many namespaces; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct TrustBundle {
+pub struct Writes {
     writes: Counter,
     failures: Counter,
     pending: Gauge,
@@ -257,43 +257,43 @@ impl WebhookPatches {
     }
 }
 
-// === impl TrustBundle ===
+// === impl Writes ===
 
-impl TrustBundle {
-    /// Counters at zero, registered in `registry`.
-    pub fn register(registry: &mut Registry) -> Self {
+impl Writes {
+    /// Counters at zero, registered in `registry` under `name`; `what` is what the objects hold.
+    pub fn register(registry: &mut Registry, name: &str, what: &str) -> Self {
         let metrics = Self::default();
         registry.register(
-            "minimesh_injector_trust_bundle_writes",
-            "Namespaces that were given the trust bundle",
+            format!("minimesh_injector_{name}_writes"),
+            format!("Objects with the {what} that were written"),
             metrics.writes.clone(),
         );
         registry.register(
-            "minimesh_injector_trust_bundle_failures",
-            "Attempts to give a namespace the trust bundle that failed",
+            format!("minimesh_injector_{name}_failures"),
+            format!("Attempts to write an object with the {what} that failed"),
             metrics.failures.clone(),
         );
         registry.register(
-            "minimesh_injector_trust_bundle_pending",
-            "Namespaces that lack the trust bundle now",
+            format!("minimesh_injector_{name}_pending"),
+            format!("Objects with the {what} that are to be written now"),
             metrics.pending.clone(),
         );
         metrics
     }
 
-    /// A namespace has it.
+    /// One is written.
     pub fn written(&self) {
         self.writes.inc();
     }
 
-    /// A namespace could not be given it.
+    /// One could not be written.
     pub fn failed(&self) {
         self.failures.inc();
     }
 
-    /// So many namespaces lack it.
-    pub fn pending(&self, n_namespaces: usize) {
+    /// So many are to be written.
+    pub fn pending(&self, n_objects: usize) {
         self.pending
-            .set(i64::try_from(n_namespaces).unwrap_or(i64::MAX));
+            .set(i64::try_from(n_objects).unwrap_or(i64::MAX));
     }
 }

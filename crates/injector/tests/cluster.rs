@@ -1,5 +1,7 @@
 //! The injector in a cluster, against an API server that lives in the test and fails on demand.
 
+#[path = "cluster/account_secrets.rs"]
+mod account_secrets;
 #[path = "cluster/api.rs"]
 mod api;
 #[path = "cluster/certificates.rs"]
@@ -20,5 +22,7 @@ mod lease;
 mod life;
 #[path = "cluster/policies.rs"]
 mod policies;
+#[path = "cluster/revocations.rs"]
+mod revocations;
 #[path = "cluster/tags.rs"]
 mod tags;

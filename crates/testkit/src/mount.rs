@@ -31,10 +31,6 @@ impl Mount {
             generation: 0,
         };
         mount.swap(files);
-        for (name, _) in files {
-            symlink(Path::new("..data").join(name), mount.path(name))
-                .expect("the name is new in the folder");
-        }
         mount
     }
 
@@ -50,7 +46,8 @@ impl Mount {
         self.dir.path()
     }
 
-    /// What the kubelet does: a new directory, a new link beside the old, one rename, the old directory removed.
+    /// What the kubelet does: a new directory, a new link beside the old, one rename, links to files that are new and none to those that are gone, the old
+    /// directory removed.
     ///
     /// # Panics
     /// When the system has no room for temporary files.
@@ -65,6 +62,18 @@ impl Mount {
             }
             symlink(&new, self.path("..data_tmp"))?;
             fs::rename(self.path("..data_tmp"), self.path("..data"))?;
+            for (name, _) in files {
+                if fs::symlink_metadata(self.path(name)).is_err() {
+                    symlink(Path::new("..data").join(name), self.path(name))?;
+                }
+            }
+            for entry in fs::read_dir(self.folder())?.flatten() {
+                let name = entry.file_name();
+                let is_gone = !files.iter().any(|(file, _)| *file == name);
+                if is_gone && !name.to_string_lossy().starts_with("..") {
+                    fs::remove_file(entry.path())?;
+                }
+            }
             old.map_or(Ok(()), |old| fs::remove_dir_all(self.path("").join(old)))
         };
         swapped().expect("there is room for temporary files");

@@ -7,9 +7,9 @@ use std::{fs, io, path::Path};
 
 use contract::paths::{CERT_CHAIN_FILE, KEY_FILE, ROOT_CERT_FILE};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
-    SerialNumber,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
+    CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -75,6 +75,37 @@ impl Root {
             issuer: Issuer::new(params, key),
         };
         (below, certificate.pem())
+    }
+
+    /// A list that revokes the certificates with these serial numbers, made after `change`.
+    ///
+    /// # Panics
+    /// When `change` asks for what cannot be written.
+    #[must_use]
+    pub fn revoke(
+        &self,
+        serials: &[u64],
+        change: impl FnOnce(&mut CertificateRevocationListParams),
+    ) -> String {
+        let now = OffsetDateTime::now_utc();
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: now - Duration::MINUTE,
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let mut params = CertificateRevocationListParams {
+            this_update: now - Duration::MINUTE,
+            next_update: now + Duration::HOUR,
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        change(&mut params);
+        let list = params.signed_by(&self.issuer);
+        let list = list.expect("the test asks for what can be written");
+        list.pem().expect("DER is always possible as PEM")
     }
 
     /// A workload's certificate for `spiffe_id`.

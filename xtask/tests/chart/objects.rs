@@ -134,23 +134,7 @@ fn names_and_ports_are_the_contracts() {
 #[ignore = "needs Helm: run cargo xtask test"]
 fn rights_are_as_few_as_work() {
     let objects = Install::default().objects();
-    let rules = |kind: &str, name: &str| {
-        let rules = object(&objects, kind, name)["rules"].as_array().unwrap();
-        rules
-            .iter()
-            .map(|rule| {
-                let list = |key: &str| {
-                    let items = rule[key].as_array().into_iter().flatten();
-                    items
-                        .map(|item| item.as_str().unwrap())
-                        .collect::<Vec<_>>()
-                        .join(",")
-                };
-                let keys = ["apiGroups", "resources", "resourceNames", "verbs"].map(list);
-                keys.join(" | ")
-            })
-            .collect::<Vec<_>>()
-    };
+    let rules = |kind, name| rules(&objects, kind, name);
     assert_eq!(
         rules("ClusterRole", "injector-istio-system"),
         [
@@ -162,7 +146,7 @@ fn rights_are_as_few_as_work() {
             "security.istio.io | peerauthentications/status |  | patch",
             "authentication.k8s.io | tokenreviews |  | create",
             " | configmaps |  | create",
-            " | configmaps | istio-ca-root-cert | get,list,watch,update,patch",
+            " | configmaps | istio-ca-root-cert,istio-ca-crl | get,list,watch,update,patch",
             "admissionregistration.k8s.io | mutatingwebhookconfigurations |  | list,watch",
             "admissionregistration.k8s.io | mutatingwebhookconfigurations | istio-sidecar-injector | patch",
             "admissionregistration.k8s.io | validatingwebhookconfigurations | istio-validator-istio-system | get,list,watch,patch",
@@ -185,6 +169,51 @@ fn rights_are_as_few_as_work() {
             " | configmaps | istio-sidecar-injector | get",
         ]
     );
+}
+
+/// The rules of a role, a line each.
+fn rules(objects: &[Value], kind: &str, name: &str) -> Vec<String> {
+    let rules = object(objects, kind, name)["rules"].as_array().unwrap();
+    let line = |rule: &Value| {
+        let list = |key: &str| {
+            let items = rule[key].as_array().into_iter().flatten();
+            let items = items.map(|item| item.as_str().unwrap());
+            items.collect::<Vec<_>>().join(",")
+        };
+        let keys = ["apiGroups", "resources", "resourceNames", "verbs"].map(list);
+        keys.join(" | ")
+    };
+    rules.iter().map(line).collect()
+}
+
+/// The right to Secrets of the whole cluster is asked for by whoever wants certificates in Secrets, and by nobody else.
+#[test]
+#[ignore = "needs Helm: run cargo xtask test"]
+fn secrets_of_service_accounts_come_with_a_role_of_their_own() {
+    const ROLE: &str = "injector-istio-system-account-secrets";
+    let without = Install::default().objects();
+    assert!(
+        without
+            .iter()
+            .all(|object| object["metadata"]["name"] != ROLE)
+    );
+    assert_eq!(variable(&without, "ACCOUNT_SECRETS"), Some(json!("false")));
+    let with = Install::default()
+        .set("pilot.accountSecrets=true")
+        .objects();
+    assert_eq!(variable(&with, "ACCOUNT_SECRETS"), Some(json!("true")));
+    assert_eq!(
+        rules(&with, "ClusterRole", ROLE),
+        [
+            " | serviceaccounts |  | list,watch",
+            " | secrets |  | get,list,watch,create,update",
+        ]
+    );
+    let binding = object(&with, "ClusterRoleBinding", ROLE);
+    assert_eq!(binding["roleRef"]["name"], ROLE);
+    assert_eq!(binding["subjects"][0]["name"], "injector");
+    let main = |objects| rules(objects, "ClusterRole", "injector-istio-system");
+    assert_eq!(main(&with), main(&without));
 }
 
 /// Without Events on workloads there is no need to see what is behind a pod.

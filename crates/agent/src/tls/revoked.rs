@@ -72,7 +72,7 @@ impl RevokedFile {
         this
     }
 
-    /// The lists at this moment. Broken ones leave the last good ones in force, loudly; a file that is gone revokes nothing. Blocks for as long as reading
+    /// The lists at this moment. Broken ones leave the last good ones in force, loudly; a file that is gone or empty, as Istio's is by default, revokes nothing. Blocks for as long as reading
     /// takes.
     pub fn look(&mut self) -> Revoked {
         if let Some(contents) = self.files.look() {
@@ -93,6 +93,10 @@ impl RevokedFile {
                 return;
             }
         };
+        if pem.trim_ascii().is_empty() {
+            self.current = Revoked::default();
+            return;
+        }
         match Revocations::from_pem(&pem) {
             Ok(lists) => {
                 info!(lists = lists.n_lists(), "revoked certificates are refused");

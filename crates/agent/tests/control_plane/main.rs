@@ -5,6 +5,7 @@
 mod certificates;
 mod connection;
 mod harness;
+mod rotation;
 #[path = "../harness/server.rs"]
 #[allow(dead_code, reason = "another test uses the rest of it")]
 mod server;

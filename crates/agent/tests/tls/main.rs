@@ -7,4 +7,5 @@ mod hostile;
 mod identities;
 mod openssl;
 mod reload;
+mod revoked;
 mod streams;

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use rcgen::{DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
+use rcgen::{DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
 use rustls::pki_types::CertificateDer;
 use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
 
 use super::{
     Authority, IssueError,
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::{
     certificate,
+    crl::Revocations,
     csr::SigningRequest,
     spiffe::SpiffeId,
     validity::{BACKDATE, Validity},
@@ -120,11 +122,40 @@ impl Authority {
             .signed_by(request, &self.issuer())
             .map_err(IssueError::Make)?;
         let certificate = CertificateDer::from(made);
-        self.check_leaf(&certificate, id, now)?;
+        self.check_leaf(&certificate, id, &Revocations::default(), now)?;
         Ok(Leaf {
             certificate,
             validity,
         })
+    }
+
+    /// Makes a P-256 key and certifies it as [`issue_workload`](Self::issue_workload) does, for a workload that cannot ask; the key is PKCS #8 in PEM.
+    ///
+    /// # Errors
+    /// As those of [`issue_workload`](Self::issue_workload).
+    pub fn issue_pair(
+        &self,
+        id: &SpiffeId,
+        lifetime: Duration,
+        now: OffsetDateTime,
+    ) -> Result<(Leaf, Zeroizing<String>), IssueError> {
+        let key = Zeroizing::new(KeyPair::generate().map_err(IssueError::Make)?);
+        let leaf = self.issue_workload(&SigningRequest::of(&key), id, lifetime, now)?;
+        Ok((leaf, Zeroizing::new(key.serialize_pem())))
+    }
+
+    /// As [`prove`](Self::prove), before somebody who refuses what is among `revoked`.
+    ///
+    /// # Errors
+    /// When it would be refused, because of the lists or for any reason of [`prove`](Self::prove).
+    pub fn prove_unless_revoked(
+        &self,
+        id: &SpiffeId,
+        revoked: &Revocations,
+        now: OffsetDateTime,
+    ) -> Result<(), IssueError> {
+        let (leaf, _) = self.issue_pair(id, MIN_LEAF_LIFETIME, now)?;
+        self.check_leaf(&leaf.certificate, id, revoked, now)
     }
 
     /// What does not convince us convinces nobody.
@@ -132,13 +163,14 @@ impl Authority {
         &self,
         leaf: &CertificateDer<'static>,
         id: &SpiffeId,
+        revoked: &Revocations,
         now: OffsetDateTime,
     ) -> Result<(), IssueError> {
         let mut chain = vec![leaf.clone()];
         chain.extend_from_slice(self.chain());
         let expected = [Arc::clone(id.text())];
         let expected = Expected::OneOf(&expected);
-        verify::peer(&chain, &self.roots, End::Client, expected, now)
+        verify::peer_unless_revoked(&chain, &self.roots, revoked, End::Client, expected, now)
             .map(drop)
             .map_err(|error| IssueError::Leaf(Box::new(error)))
     }

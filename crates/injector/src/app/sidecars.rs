@@ -19,9 +19,6 @@ use crate::{
     webhook::tls::Certificate,
 };
 
-/// The trust domain of a mesh whose configuration names none, as in Istio.
-const TRUST_DOMAIN: &str = "cluster.local";
-
 /// The cluster as the thread of gRPC sees it.
 pub(super) struct Sidecars {
     /// The way to the API server, and where to say what is wrong.
@@ -34,6 +31,8 @@ pub(super) struct Sidecars {
     pub(super) lifetimes: Lifetimes,
     /// The policies in force.
     pub(super) policies: policy::Published,
+    /// First part of every identity.
+    pub(super) trust_domain: ca::TrustDomain,
     /// How long changes are gathered before sidecars are told.
     pub(super) pauses: Pauses,
 }
@@ -52,7 +51,7 @@ impl Sidecars {
         let ready = self.context.readiness.register("gRPC server");
         let discovery = discovery::services(
             &self.context,
-            configuration.clone(),
+            configuration,
             self.policies,
             self.pauses,
             registry,
@@ -61,7 +60,7 @@ impl Sidecars {
         let authenticator = Authenticator::new(review, grpc::Metrics::register(registry));
         let certificates = ca::Service::new(
             self.issuing,
-            Arc::new(move || trust_domain(&configuration.load())),
+            self.trust_domain,
             self.lifetimes,
             Arc::new(OffsetDateTime::now_utc),
             ca::Metrics::register(registry),
@@ -79,13 +78,4 @@ impl Sidecars {
         )
         .await
     }
-}
-
-/// First part of every identity, as the mesh configuration says now.
-fn trust_domain(configuration: &template::Config) -> String {
-    let named = configuration.mesh()["trustDomain"].as_str();
-    named
-        .filter(|name| !name.is_empty())
-        .unwrap_or(TRUST_DOMAIN)
-        .to_owned()
 }

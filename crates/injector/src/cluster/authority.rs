@@ -18,18 +18,19 @@ mod keeper;
 mod metrics;
 mod names;
 mod published;
+mod revoked;
 mod rotation;
 mod secret;
 mod voice;
 
 use std::sync::Arc;
 
-use identity::{DnsName, SpiffeId};
+use identity::DnsName;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::{Bundle, Context, ServingCertificate};
-use crate::ca::Issuing;
+use crate::ca::{Issuing, TrustDomain};
 use keeper::Keeper;
 use published::Published;
 
@@ -42,8 +43,8 @@ pub use rotation::Periods;
 pub struct Settings {
     /// The names that the webhook's certificate is for, see [`serving_names`].
     pub names: Vec<DnsName<'static>>,
-    /// The mesh's trust domain, `cluster.local`: the name of a root that is made.
-    pub trust_domain: String,
+    /// The mesh's trust domain as it is now: names a root that is made, and is what an authority of the user's has to be able to serve.
+    pub trust_domain: TrustDomain,
     /// How long the parts of a rotation take.
     pub periods: Periods,
     /// The clock on the wall, [`OffsetDateTime::now_utc`].
@@ -59,20 +60,12 @@ pub struct Running<F> {
     pub certificate: ServingCertificate,
     /// What the mesh trusts, once it is known.
     pub bundle: Bundle,
+    /// The revoked certificates, once it is known whether there are any; empty if there are none.
+    pub revoked: Bundle,
     /// What signs for workloads, once there is something.
     pub issuing: Issuing,
     /// Keeps both and the Secret in step, for ever. Dropping it loses nothing.
     pub task: F,
-}
-
-// === impl Settings ===
-
-impl Settings {
-    /// Whom a trial certificate is for: nobody, in the mesh's trust domain.
-    fn trial_id(&self) -> Option<SpiffeId> {
-        let id = format!("spiffe://{}/ns/none/sa/none", self.trust_domain);
-        id.parse().ok()
-    }
 }
 
 /// Begins to keep the Secret of the control plane's namespace in step; the program is not ready before there is a certificate to serve.
@@ -84,15 +77,18 @@ pub fn start(
     let (certificate, certificate_receiver) = watch::channel(None);
     let (bundle, bundle_receiver) = watch::channel(None);
     let (issuer, issuing) = watch::channel(None);
+    let (revoked, revoked_receiver) = watch::channel(None);
     let published = Published {
         certificate,
         bundle,
         issuer,
+        revoked,
     };
     let keeper = Keeper::new(context, settings, metrics, published);
     Running {
         certificate: certificate_receiver,
         bundle: bundle_receiver,
+        revoked: revoked_receiver,
         issuing,
         task: keeper.run(),
     }

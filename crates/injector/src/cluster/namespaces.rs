@@ -1,6 +1,6 @@
 //! The namespaces of the cluster.
 //!
-//! One watch of their metadata serves two: `trust_bundle` hears of every change through a channel, and the webhook looks up the annotations that
+//! One watch of their metadata serves all: whoever writes into every namespace hears of every change through a channel of his own, and the webhook looks up the annotations that
 //! give OpenShift's ranges of ids in the [`Directory`]. On other platforms the directory stays empty, because nothing would read it.
 
 use std::{
@@ -41,27 +41,33 @@ pub struct Directory(Option<Arc<Mutex<Notes>>>);
 pub struct Follower {
     context: Context,
     directory: Directory,
-    changes: mpsc::Sender<Event<Space>>,
+    listeners: Vec<mpsc::Sender<Event<Space>>>,
 }
 
 type Notes = HashMap<Box<str>, Map<String, Value>>;
 
-/// A follower of the namespaces and what it tells.
-#[must_use]
-pub fn channel(context: Context, directory: Directory) -> (Follower, mpsc::Receiver<Event<Space>>) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let follower = Follower {
-        context,
-        directory,
-        changes: sender,
-    };
-    (follower, receiver)
-}
-
 // === impl Follower ===
 
 impl Follower {
-    /// Follows for as long as anybody listens.
+    /// A follower that nobody listens to yet.
+    #[must_use]
+    pub fn new(context: Context, directory: Directory) -> Self {
+        Self {
+            context,
+            directory,
+            listeners: Vec::new(),
+        }
+    }
+
+    /// What it tells from the beginning on. The slowest listener sets the pace.
+    #[must_use]
+    pub fn listen(&mut self) -> mpsc::Receiver<Event<Space>> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        self.listeners.push(sender);
+        receiver
+    }
+
+    /// Goes on for ever.
     pub async fn run(self) {
         let mut watch = Watch::<PartialObjectMeta<Namespace>>::new(
             "the namespaces",
@@ -73,8 +79,10 @@ impl Follower {
         loop {
             let event = watch.next().await;
             self.directory.observe(&event);
-            if self.changes.send(reduce(event)).await.is_err() {
-                return;
+            let event = reduce(event);
+            for listener in &self.listeners {
+                // Who has ended does not want to know.
+                let _ = listener.send(event.clone()).await;
             }
         }
     }

@@ -3,7 +3,7 @@
 //! `app` builds them once there is a client and runs each as a task of its own. What they give to the rest of the program is in fields of
 //! [`Parts`]; they need nothing of it but readiness and metrics.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use contract::control_plane;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -15,25 +15,22 @@ use runtime::readiness::Readiness;
 use time::OffsetDateTime;
 
 use super::{
-    Bundle, Clients, Context, ServingCertificate, Settings, authority,
+    Bundle, Clients, Context, ServingCertificate, Settings, account_secrets, authority,
     events::{self, Events, Object, Subjects},
-    lease,
+    lease::{self, Leadership},
     namespaces::{self, Directory},
     nodes::{self, Kubelets},
     owner::Owner,
-    trust_bundle::Publisher,
+    trust_bundle::{self, Publisher},
     webhook_configuration::{Keeper, Tags},
 };
 use crate::{
-    ca::Issuing,
+    ca::{Issuing, TrustDomain},
     config::{Certificates, of_revision},
     configuration::Followed,
     metrics,
     policy::{self, status::writer::Writer},
 };
-
-/// The mesh's trust domain. That of the mesh configuration names workloads; a root's own name is seen by people only.
-const TRUST_DOMAIN: &str = "cluster.local";
 
 /// Goes on for ever; the name is for logs.
 pub type Part = (&'static str, Pin<Box<dyn Future<Output = ()> + Send>>);
@@ -61,51 +58,49 @@ pub struct Parts {
 // === impl Parts ===
 
 impl Parts {
-    /// Puts everything together that `settings` ask for; nothing is asked of the API server before the tasks run.
+    /// Puts everything together that `settings` ask for, in the mesh of this trust domain; nothing is asked of the API server before the tasks run.
     #[must_use]
     pub fn build(
         clients: Clients,
         settings: &Settings,
+        trust_domain: TrustDomain,
         readiness: &Readiness,
         registry: &mut Registry,
     ) -> Self {
         let mut tasks: Vec<Part> = Vec::new();
         let events = events(&clients.webhook, settings, registry, &mut tasks);
-        let context = Context {
-            owner: Owner::new(&clients.webhook, settings.owner_cluster_role.clone()),
-            namespace: settings.namespace.as_str().into(),
-            events: events.clone(),
-            readiness: readiness.clone(),
-            client: clients.webhook,
-        };
+        let context = context(clients.webhook, settings, readiness, &events);
+        let domain = Arc::clone(&trust_domain);
         let authority = authority::start(
             &context,
             authority::Settings {
                 names: settings.names.clone(),
-                trust_domain: TRUST_DOMAIN.to_owned(),
+                trust_domain,
                 periods: settings.rotation,
-                clock: std::sync::Arc::new(OffsetDateTime::now_utc),
+                clock: Arc::new(OffsetDateTime::now_utc),
             },
             authority::Metrics::register(registry),
         );
         tasks.push(("authority", Box::pin(authority.task)));
 
-        let namespaces = Directory::new(settings.platform);
-        let (follower, spaces) = namespaces::channel(context.clone(), namespaces.clone());
-        tasks.push(("namespaces", Box::pin(follower.run())));
-        let publisher = Publisher::new(
-            context.clone(),
-            authority.bundle.clone(),
-            spaces,
-            metrics::TrustBundle::register(registry),
+        let directory = publishers(
+            &context,
+            &authority.bundle,
+            &authority.revoked,
+            settings,
+            registry,
+            &mut tasks,
         );
-        tasks.push(("trust bundle", Box::pin(publisher.run())));
-
-        let policies = policies(&context, settings, registry, &mut tasks);
+        let leadership = leadership(&context, settings, &mut tasks);
+        let policies = policies(&context, settings, leadership.clone(), registry, &mut tasks);
+        if settings.account_secrets {
+            let signing = (authority.issuing.clone(), domain);
+            let keeper = account_secrets(&context, settings, signing, leadership, registry);
+            tasks.push(("account Secrets", Box::pin(keeper.run())));
+        }
 
         // Whoever provides the certificate knows what it is to be trusted by; the authority's roots say nothing about it.
-        let patched = matches!(settings.certificates, Certificates::Authority);
-        if patched {
+        if matches!(settings.certificates, Certificates::Authority) {
             webhooks(&context, settings, &authority.bundle, registry, &mut tasks);
         }
         let kubelets = settings
@@ -113,7 +108,7 @@ impl Parts {
             .then(|| kubelets(&context, &mut tasks));
         Self {
             events,
-            namespaces,
+            namespaces: directory,
             kubelets,
             policies,
             certificate: authority.certificate,
@@ -124,6 +119,16 @@ impl Parts {
             },
             tasks,
         }
+    }
+}
+
+fn context(client: Client, settings: &Settings, readiness: &Readiness, events: &Events) -> Context {
+    Context {
+        owner: Owner::new(&client, settings.owner_cluster_role.clone()),
+        namespace: settings.namespace.as_str().into(),
+        events: events.clone(),
+        readiness: readiness.clone(),
+        client,
     }
 }
 
@@ -155,6 +160,49 @@ fn events(
     let (events, writer) = events::channel(client.clone(), subjects, metrics);
     tasks.push(("events", Box::pin(writer.run())));
     events
+}
+
+/// What goes into every namespace, and what is known of these.
+fn publishers(
+    context: &Context,
+    roots: &Bundle,
+    revoked: &Bundle,
+    settings: &Settings,
+    registry: &mut Registry,
+    tasks: &mut Vec<Part>,
+) -> Directory {
+    let directory = Directory::new(settings.platform);
+    let mut follower = namespaces::Follower::new(context.clone(), directory.clone());
+    for (publication, text) in [
+        (trust_bundle::ROOTS, roots.clone()),
+        (trust_bundle::REVOCATIONS, revoked.clone()),
+    ] {
+        let (metric, name) = (publication.metric, publication.name);
+        let metrics = metrics::Writes::register(registry, metric, name);
+        let spaces = follower.listen();
+        let publisher = Publisher::new(publication, context.clone(), text, spaces, metrics);
+        tasks.push((name, Box::pin(publisher.run())));
+    }
+    tasks.push(("namespaces", Box::pin(follower.run())));
+    directory
+}
+
+fn account_secrets(
+    context: &Context,
+    settings: &Settings,
+    (issuing, trust_domain): (Issuing, TrustDomain),
+    leadership: Leadership,
+    registry: &mut Registry,
+) -> account_secrets::Keeper {
+    let what = "certificates of service accounts";
+    let metrics = metrics::Writes::register(registry, "account_secrets", what);
+    let made_by = account_secrets::Settings {
+        issuing,
+        trust_domain,
+        lifetimes: settings.lifetimes,
+        clock: Arc::new(OffsetDateTime::now_utc),
+    };
+    account_secrets::Keeper::new(context.clone(), made_by, leadership, metrics)
 }
 
 /// The webhook configurations, as far as they are to be kept in step.
@@ -193,6 +241,7 @@ fn webhooks(
 fn policies(
     context: &Context,
     settings: &Settings,
+    leadership: Leadership,
     registry: &mut Registry,
     tasks: &mut Vec<Part>,
 ) -> policy::Published {
@@ -203,10 +252,6 @@ fn policies(
         policy::metrics::Policies::register(registry),
     );
     tasks.push(("policies", Box::pin(follower.run())));
-    let name = of_revision(control_plane::LEADER_LEASE, &settings.revision);
-    let identity = settings.pod_name.clone().unwrap_or_else(lease::identity);
-    let (candidate, leadership) = lease::candidate(context.clone(), name, identity);
-    tasks.push(("leader lease", Box::pin(candidate.run())));
     let writer = Writer::new(
         context.clone(),
         objects,
@@ -216,6 +261,15 @@ fn policies(
     );
     tasks.push(("policy status", Box::pin(writer.run())));
     published
+}
+
+/// The part in the election of the one replica that writes what all could.
+fn leadership(context: &Context, settings: &Settings, tasks: &mut Vec<Part>) -> Leadership {
+    let name = of_revision(control_plane::LEADER_LEASE, &settings.revision);
+    let identity = settings.pod_name.clone().unwrap_or_else(lease::identity);
+    let (candidate, leadership) = lease::candidate(context.clone(), name, identity);
+    tasks.push(("leader lease", Box::pin(candidate.run())));
+    leadership
 }
 
 /// What a person is to look at when the mounted configuration is wrong.

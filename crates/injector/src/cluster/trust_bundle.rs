@@ -1,15 +1,15 @@
-//! The mesh's roots in every namespace: ConfigMap `istio-ca-root-cert`, without which no injected pod can start.
+//! What the mesh trusts, in every namespace: the roots in ConfigMap `istio-ca-root-cert`, and who is revoked in `istio-ca-crl`.
 //!
-//! Run by `app` beside the authority, whose bundle it publishes. What there is and what is missing is in the `Ledger`, which decides; the shell here
+//! Run by `app` beside the authority, a [`Publisher`] for each [`Publication`]. What there is and what is missing is in the `Ledger`, which decides; the shell here
 //! feeds it with two watches (all namespaces by `namespaces`, all ConfigMaps of this one name) and performs what it asks for, a few at once.
 //! Memory grows by some hundred bytes per namespace, requests by one per namespace that needs one.
 
 mod config_map;
 mod ledger;
+mod publication;
 
 use std::{sync::Arc, time::Duration};
 
-use contract::pod::ROOT_CERT_CONFIG_MAP;
 use futures_util::{
     FutureExt as _, StreamExt as _,
     future::{BoxFuture, Fuse},
@@ -34,16 +34,20 @@ use self::{
 use super::{
     Bundle, Context,
     api::{ApiError, Kind},
+    listed::map,
     namespaces::Space,
     watch::{LONGEST_PAUSE, Selection, Watch},
 };
-use crate::metrics::TrustBundle as Metrics;
+use crate::metrics::Writes as Metrics;
+
+pub use publication::{Publication, REVOCATIONS, ROOTS};
 
 /// Writes at once: enough to fill thousands of namespaces in seconds, too few for the API server to notice.
 const AT_ONCE: usize = 8;
 
-/// Publishes the bundle.
+/// Publishes one text.
 pub struct Publisher {
+    publication: Publication,
     context: Context,
     bundle: Bundle,
     spaces: mpsc::Receiver<Event<Space>>,
@@ -62,16 +66,18 @@ pub struct Publisher {
 // === impl Publisher ===
 
 impl Publisher {
-    /// Publishes `bundle` in all `spaces`.
+    /// Publishes `bundle` in all `spaces`; an empty one is taken away where it is, and nothing is done before it is known.
     #[must_use]
     pub fn new(
+        publication: Publication,
         context: Context,
         bundle: Bundle,
         spaces: mpsc::Receiver<Event<Space>>,
         metrics: Metrics,
     ) -> Self {
         Self {
-            detail: context.readiness.detail("trust bundle"),
+            detail: context.readiness.detail(publication.name),
+            publication,
             desire: desire(context.clone(), bundle.clone(), Duration::ZERO)
                 .boxed()
                 .fuse(),
@@ -90,17 +96,17 @@ impl Publisher {
     /// Goes on for ever.
     pub async fn run(mut self) {
         let mut watch = Watch::<ConfigMap>::new(
-            "the ConfigMaps istio-ca-root-cert",
+            self.publication.watched,
             Api::all(self.context.client.clone()),
-            &Selection::named(ROOT_CERT_CONFIG_MAP),
-            self.context.readiness.detail("trust bundle watch"),
+            &Selection::named(self.publication.config_map),
+            self.context.readiness.detail(self.publication.watch),
             self.context.events.clone(),
         );
         loop {
             let wake = self.start_writes();
             tokio::select! {
                 Some(event) = self.spaces.recv() => self.ledger.spaces(event),
-                event = watch.next() => self.ledger.config_maps(found(event)),
+                event = watch.next() => self.ledger.config_maps(found(event, self.publication.key)),
                 () = changed(&mut self.bundle) => self.begin_to_desire(Duration::ZERO),
                 desired = &mut self.desire => self.settle(desired),
                 Some(write) = self.writes.next() => self.record(write),
@@ -141,8 +147,8 @@ impl Publisher {
         while self.writes.len() < AT_ONCE {
             match self.ledger.next(now) {
                 Next::Write { name, absent } => {
-                    let write =
-                        config_map::write(self.context.clone(), name, Arc::clone(&bundle), absent);
+                    let (context, text) = (self.context.clone(), Arc::clone(&bundle));
+                    let write = config_map::write(context, self.publication, name, text, absent);
                     self.writes.push(Box::pin(write));
                 }
                 Next::Wait(until) => return Some(until),
@@ -156,7 +162,11 @@ impl Publisher {
         let now = Instant::now();
         match write.outcome {
             Outcome::Written(print) => {
-                debug!(namespace = &*write.name, "trust bundle written");
+                debug!(
+                    namespace = &*write.name,
+                    what = self.publication.name,
+                    "written into a namespace"
+                );
                 self.metrics.written();
                 if !self.ledger.desires(&print) {
                     // The owner is another one than it was, which the others have to hear of too.
@@ -192,21 +202,26 @@ impl Publisher {
     }
 
     fn failed(&mut self, text: String) {
+        let what = self.publication.name;
         self.detail.set(text.clone());
         if self.fault.is_none() {
-            warn!(error = %text, "the trust bundle cannot be published everywhere, trying again");
+            warn!(what, error = %text, "what every namespace should have cannot be published, trying again");
             self.context
                 .events
-                .warn("TrustBundleNotPublished", text.clone());
+                .warn(self.publication.reason, text.clone());
         } else {
-            debug!(error = %text, "the trust bundle cannot be published everywhere");
+            debug!(what, error = %text, "what every namespace should have cannot be published");
         }
         self.fault = Some(text);
     }
 
     fn recovered(&mut self) {
         if self.ledger.n_failing() == 0 && self.fault.take().is_some() {
-            info!("the trust bundle can be published again");
+            let what = self.publication.name;
+            info!(
+                what,
+                "what every namespace should have can be published again"
+            );
             self.detail.clear();
         }
     }
@@ -233,6 +248,6 @@ async fn changed(bundle: &mut Bundle) {
 }
 
 /// What counts of a ConfigMap.
-fn found(event: Event<ConfigMap>) -> Event<Found> {
-    ledger::map(event, |object| Found::of(&object))
+fn found(event: Event<ConfigMap>, key: &str) -> Event<Found> {
+    map(event, |object| Found::of(&object, key))
 }

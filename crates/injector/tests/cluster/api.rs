@@ -105,6 +105,11 @@ impl Api {
         self.state().tokens.insert(token.to_owned(), known);
     }
 
+    /// The time of `token` is over, or its pod is gone.
+    pub(crate) fn forget(&self, token: &str) {
+        self.state().tokens.remove(token);
+    }
+
     /// Answers requests of this kind with an error until [`Api::mend`].
     pub(crate) fn fail(&self, method: Method, resource: &str, code: u16, message: &str) {
         let status = status(code, message);

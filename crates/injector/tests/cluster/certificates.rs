@@ -124,6 +124,79 @@ async fn whoever_is_not_known_gets_none() {
 }
 
 #[tokio::test]
+async fn signing_requests_of_every_wrong_shape_are_refused_and_counted() {
+    let (_, replica, roots) = start(&[]).await;
+    let tasks = Group::new();
+    let channel = Channel::connect(replica.grpc[0], &roots, &tasks).await;
+    let of_key = |key: &rcgen::KeyPair| {
+        let params = rcgen::CertificateParams::default();
+        params
+            .serialize_request(key)
+            .expect("a request")
+            .pem()
+            .expect("PEM")
+    };
+    let good = csr().csr;
+    let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+    let p521 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).expect("a key");
+    let (begin, end) = good.split_at(good.len() / 2);
+    for (what, text) in [
+        ("nothing", String::new()),
+        ("no PEM", "nonsense".to_owned()),
+        ("NULs", "\0".repeat(100)),
+        ("a certificate", roots.clone()),
+        ("a private key", ed25519.serialize_pem()),
+        ("another kind of key", of_key(&ed25519)),
+        ("another curve", of_key(&p521)),
+        ("the half of one", begin.to_owned()),
+        ("a changed one", format!("{begin}AAAA{end}")),
+        (
+            "an empty section",
+            "-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n".to_owned(),
+        ),
+        ("17 KiB", "x".repeat(17 << 10)),
+    ] {
+        let asked = IstioCertificateRequest { csr: text, ..csr() };
+        let status = channel.certify(Some(TOKEN), asked).await.expect_err(what);
+        assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status}");
+        assert!(!status.message().is_empty(), "{what}");
+    }
+    replica
+        .until_metrics_say("citadel_server_csr_parsing_err_count 11\n")
+        .await;
+    for validity_duration in [i64::MIN, -1, 0, i64::MAX] {
+        let asked = IstioCertificateRequest {
+            validity_duration,
+            ..csr()
+        };
+        channel
+            .certify(Some(TOKEN), asked)
+            .await
+            .expect("a bounded life");
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_has_ended_is_of_no_more_use_whoever_shows_it_again() {
+    let (api, replica, roots) = start(&[]).await;
+    let tasks = Group::new();
+    let own = Channel::connect(replica.grpc[0], &roots, &tasks).await;
+    own.certify(Some(TOKEN), csr()).await.expect("one");
+    // What was overheard is shown after its end, over the same connection and over another one. For ten seconds the answer is believed.
+    api.forget(TOKEN);
+    tokio::time::sleep(std::time::Duration::from_millis(10_500)).await;
+    let other = Channel::connect(replica.grpc[0], &roots, &tasks).await;
+    for channel in [&own, &other] {
+        let refused = channel.certify(Some(TOKEN), csr()).await;
+        let status = refused.expect_err("its time is over");
+        assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+        assert!(!status.message().contains(TOKEN), "{status}");
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_granted_is_refused_with_a_reason() {
     let (_, replica, roots) = start(&[]).await;
     let tasks = Group::new();

@@ -110,9 +110,11 @@ pub(crate) fn config(dir: &Path, more: &[&str]) -> Config {
         "--https-addr=127.0.0.1:0".to_owned(),
         "--grpc-addr=127.0.0.1:0".to_owned(),
         "--monitoring-addr=127.0.0.1:0".to_owned(),
-        "--pod-name=injector-1".to_owned(),
         "--owner-cluster-role=injector-istio-system".to_owned(),
     ];
+    if !more.iter().any(|arg| arg.starts_with("--pod-name")) {
+        args.push("--pod-name=injector-1".to_owned());
+    }
     args.extend(more.iter().map(|&arg| arg.to_owned()));
     let args = Args::try_parse_from(args).expect("arguments");
     Config::try_from(args).expect("a configuration")

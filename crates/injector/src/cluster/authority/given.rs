@@ -1,6 +1,6 @@
 //! The authority that the user brings: Secret `cacerts`.
 //!
-//! The keeper reads it by name only, at every change. [`Given::read`] believes in it once it has signed something that verifies against its own
+//! The keeper follows it by name only, with a [`Bringer`]. [`Given::read`] believes in it once it has signed something that verifies against its own
 //! roots; what does not pass is told by key and reason, and whatever signed before goes on signing.
 
 use contract::control_plane::{
@@ -9,8 +9,11 @@ use contract::control_plane::{
 };
 use identity::{Authority, AuthorityError, IssueError, SpiffeId};
 use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::watcher::Event;
 use runtime::error::chain;
 use time::OffsetDateTime;
+
+use crate::cluster::watch::Watch;
 
 /// What is known of the user's authority.
 #[derive(Debug)]
@@ -25,6 +28,18 @@ pub(super) enum Given {
     Usable(Box<Authority>),
 }
 
+/// Follows the Secret.
+pub(super) struct Bringer {
+    watch: Watch<Secret>,
+    /// What is being listed.
+    listed: Option<Secret>,
+    /// What there is, once it is known.
+    seen: Option<Option<Secret>>,
+    /// The trust domain that it was last read for; nothing if it has changed since.
+    read_for: Option<String>,
+    given: Given,
+}
+
 /// Why the Secret holds no authority that could be used.
 #[derive(Debug, thiserror::Error)]
 enum GivenError {
@@ -36,6 +51,70 @@ enum GivenError {
     Authority(#[source] AuthorityError),
     #[error("a certificate that it signs is not verified by its own root")]
     Proof(#[source] IssueError),
+}
+
+// === impl Bringer ===
+
+impl Bringer {
+    pub(super) fn new(watch: Watch<Secret>) -> Self {
+        Self {
+            watch,
+            listed: None,
+            seen: None,
+            read_for: None,
+            given: Given::Unknown,
+        }
+    }
+
+    /// Ends when the Secret may be another one. Dropping the future loses nothing.
+    pub(super) async fn changed(&mut self) {
+        self.seen = match self.watch.next().await {
+            Event::Init => {
+                self.listed = None;
+                return;
+            }
+            Event::InitApply(secret) => {
+                self.listed = Some(secret);
+                return;
+            }
+            Event::InitDone => Some(self.listed.take()),
+            Event::Apply(secret) => Some(Some(secret)),
+            Event::Delete(_) => Some(None),
+        };
+        self.read_for = None;
+    }
+
+    /// Reads the Secret if it, or the mesh's trust domain, is another one than before. Gives the Secret then.
+    pub(super) fn read(
+        &mut self,
+        trust_domain: &str,
+        now: OffsetDateTime,
+    ) -> Option<Option<&Secret>> {
+        let seen = self.seen.as_ref()?.as_ref();
+        if self.read_for.as_deref() == Some(trust_domain) {
+            return None;
+        }
+        self.given = match trial_id(trust_domain) {
+            Some(trial) => Given::read(seen, &trial, now),
+            None if seen.is_none() => Given::Absent,
+            None => Given::Unusable(format!(
+                "the trust domain {trust_domain:?} of the mesh configuration can be no part of an identity"
+            )),
+        };
+        self.read_for = Some(trust_domain.to_owned());
+        Some(seen)
+    }
+
+    /// What was read last.
+    pub(super) fn given(&self) -> &Given {
+        &self.given
+    }
+}
+
+/// Whom a trial certificate is for: nobody, in the mesh's trust domain.
+pub(super) fn trial_id(trust_domain: &str) -> Option<SpiffeId> {
+    let id = format!("spiffe://{trust_domain}/ns/none/sa/none");
+    id.parse().ok()
 }
 
 // === impl Given ===

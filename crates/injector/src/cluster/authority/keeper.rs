@@ -18,9 +18,10 @@ use super::{
     decide::{Known, Source, Verdict, decide},
     expiry,
     finding::Finding,
-    given::Given,
+    given::{Bringer, Given, trial_id},
     metrics::WriteResult,
     published::Published,
+    revoked::{Revoked, Signers},
     rotation,
     secret::{State, Stored},
     voice::Voice,
@@ -53,9 +54,8 @@ pub(super) struct Keeper {
     listed: Option<Secret>,
     /// What there is, once it has been listed.
     seen: Option<Seen>,
-    given_watch: Watch<Secret>,
-    listed_given: Option<Secret>,
-    given: Given,
+    bringer: Bringer,
+    revoked: Revoked,
     /// Until when it is worth waiting to know of one.
     patience: Instant,
     memory: Option<State>,
@@ -95,6 +95,7 @@ impl Keeper {
             context.readiness.detail("given authority watch"),
             context.events.clone(),
         );
+        let revoked = Revoked::new(context, metrics.clone(), published.revoked.clone());
         Self {
             unready: Some(context.readiness.register("serving certificate")),
             voice: Voice::new(context, metrics.clone()),
@@ -105,9 +106,8 @@ impl Keeper {
             watch,
             listed: None,
             seen: None,
-            given_watch,
-            listed_given: None,
-            given: Given::Unknown,
+            bringer: Bringer::new(given_watch),
+            revoked,
             patience: Instant::now() + PATIENCE,
             memory: None,
             pace: Pace::new(&TEMPO),
@@ -121,7 +121,7 @@ impl Keeper {
             let wait = self.step().await;
             tokio::select! {
                 event = self.watch.next() => self.observe(event),
-                event = self.given_watch.next() => self.observe_given(event),
+                () = self.bringer.changed() => {}
                 () = time::sleep(wait) => {}
             }
         }
@@ -140,51 +140,34 @@ impl Keeper {
         }
     }
 
-    fn observe_given(&mut self, event: Event<Secret>) {
-        let secret = match event {
-            Event::Init => {
-                self.listed_given = None;
-                return;
-            }
-            Event::InitApply(secret) => {
-                self.listed_given = Some(secret);
-                return;
-            }
-            Event::InitDone => self.listed_given.take(),
-            Event::Apply(secret) => Some(secret),
-            Event::Delete(_) => None,
-        };
-        let now = (self.settings.clock)();
-        self.given = match self.settings.trial_id() {
-            Some(trial) => Given::read(secret.as_ref(), &trial, now),
-            None => Given::Absent,
-        };
-    }
-
     /// Does what there is to do now, and says when to look again.
     async fn step(&mut self) -> Duration {
+        let (trust_domain, now) = ((self.settings.trust_domain)(), (self.settings.clock)());
+        if let Some(secret) = self.bringer.read(&trust_domain, now) {
+            self.revoked.observe(secret);
+        }
         // An authority that is made is one that the user may not have wanted.
         let left = self.patience.saturating_duration_since(Instant::now());
-        if matches!(self.given, Given::Unknown) && !left.is_zero() {
+        if matches!(self.bringer.given(), Given::Unknown) && !left.is_zero() {
             return left;
         }
         let Some(seen) = self.seen.take() else {
             return TICK;
         };
-        let wait = self.step_from(&seen).await;
+        let wait = self.step_from(&seen, &trust_domain).await;
         // A write or a second look has brought something newer.
         self.seen.get_or_insert(seen);
         wait
     }
 
-    async fn step_from(&mut self, seen: &Seen) -> Duration {
+    async fn step_from(&mut self, seen: &Seen, trust_domain: &str) -> Duration {
         let settings = Arc::clone(&self.settings);
         let now = (settings.clock)();
         let memory = self.memory.clone();
         let known = Known {
             stored: &seen.stored,
             memory: memory.as_ref(),
-            given: self.given.usable(),
+            given: self.bringer.given().usable(),
             names: &settings.names,
             now,
         };
@@ -200,15 +183,21 @@ impl Keeper {
                 return TICK;
             }
         };
-        if let (Source::Generated, Given::Unusable(why)) = (plan.authority, &self.given) {
+        if let (Source::Generated, Given::Unusable(why)) = (plan.authority, self.bringer.given()) {
             self.voice.trouble_of(&Finding::GivenRefused(why.clone()));
             return TICK;
         }
-        let (trust_domain, periods) = (&settings.trust_domain, settings.periods);
+        let periods = settings.periods;
         let state = plan
             .carry_out(&settings.names, trust_domain, now)
             .and_then(|state| {
-                rotation::advance(state, self.given.usable(), trust_domain, periods, now)
+                rotation::advance(
+                    state,
+                    self.bringer.given().usable(),
+                    trust_domain,
+                    periods,
+                    now,
+                )
             });
         match state {
             Ok((state, turns)) => {
@@ -216,6 +205,7 @@ impl Keeper {
                 let findings = [plan.findings, turns].concat();
                 let wait = self.keep(seen, &findings, is_new, state).await;
                 self.speak_of_the_end(now);
+                self.review_revoked(trust_domain, now);
                 wait
             }
             Err(error) => {
@@ -282,7 +272,7 @@ impl Keeper {
 
     /// The Secret is in step; what the user has given may still be unusable.
     fn settled(&mut self) {
-        match &self.given {
+        match self.bringer.given() {
             Given::Unusable(why) => self.voice.trouble_of(&Finding::GivenUnusable(why.clone())),
             Given::Unknown | Given::Absent | Given::Usable(_) => self.voice.well(),
         }
@@ -296,6 +286,21 @@ impl Keeper {
         self.metrics.at(state, now);
         let due = expiry::due(&state.authority, now);
         self.voice.end(due);
+    }
+
+    /// Publishes who is revoked, by what signs now and what is to sign next.
+    fn review_revoked(&mut self, trust_domain: &str, now: ::time::OffsetDateTime) {
+        let (Some(state), Some(trial)) = (&self.memory, trial_id(trust_domain)) else {
+            return;
+        };
+        let next = self.bringer.given().usable();
+        let authorities = std::iter::once(&state.authority).chain(next);
+        let signers = Signers {
+            authorities: &authorities.collect::<Vec<_>>(),
+            roots: &state.roots,
+            trial: &trial,
+        };
+        self.revoked.review(signers, now);
     }
 
     async fn write(&self, there: Option<&Secret>, state: &State) -> Result<Secret, ApiError> {

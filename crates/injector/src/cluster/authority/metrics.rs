@@ -22,6 +22,8 @@ pub struct Metrics {
     chain_left: Gauge<i64, AtomicI64>,
     serving_expiry: Gauge<i64, AtomicI64>,
     trouble: Gauge<i64, AtomicI64>,
+    revocations_trouble: Gauge<i64, AtomicI64>,
+    revocations_end: Gauge<i64, AtomicI64>,
     writes: Family<WriteLabels, Counter>,
 }
 
@@ -82,6 +84,16 @@ impl Metrics {
             metrics.trouble.clone(),
         );
         registry.register(
+            "minimesh_injector_revocations_trouble",
+            "1 while the user's lists of revoked certificates are refused or outdated and the last good ones are in force",
+            metrics.revocations_trouble.clone(),
+        );
+        registry.register(
+            "minimesh_injector_revocations_expiry_timestamp",
+            "When the first of the lists of revoked certificates is outdated, in seconds since 1970; 0 if there is none",
+            metrics.revocations_end.clone(),
+        );
+        registry.register(
             "minimesh_injector_authority_writes",
             "Attempts to write the authority's Secret",
             metrics.writes.clone(),
@@ -106,6 +118,15 @@ impl Metrics {
 
     pub(super) fn trouble(&self, there_is: bool) {
         self.trouble.set(i64::from(there_is));
+    }
+
+    pub(super) fn revocations(&self, there_is_trouble: bool) {
+        self.revocations_trouble.set(i64::from(there_is_trouble));
+    }
+
+    pub(super) fn revocations_end(&self, end: Option<OffsetDateTime>) {
+        let end = end.map(OffsetDateTime::unix_timestamp);
+        self.revocations_end.set(end.unwrap_or_default());
     }
 
     pub(super) fn wrote(&self, result: WriteResult) {

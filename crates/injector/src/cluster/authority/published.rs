@@ -15,6 +15,7 @@ pub(super) struct Published {
     pub(super) certificate: watch::Sender<Option<Arc<CertifiedKey>>>,
     pub(super) bundle: watch::Sender<Option<Arc<str>>>,
     pub(super) issuer: watch::Sender<Option<Arc<Issuer>>>,
+    pub(super) revoked: watch::Sender<Option<Arc<str>>>,
 }
 
 // === impl Published ===

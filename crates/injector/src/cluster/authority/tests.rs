@@ -63,7 +63,7 @@ impl Replica {
         let clock_skew = Arc::clone(&skew);
         let settings = Settings {
             names: serving_names("istio-system", "", []).unwrap(),
-            trust_domain: "cluster.local".to_owned(),
+            trust_domain: Arc::new(|| "cluster.local".to_owned()),
             periods: Periods {
                 announcement: Duration::minutes(5),
                 retirement: Duration::hours(25),

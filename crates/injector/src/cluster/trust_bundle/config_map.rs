@@ -1,18 +1,17 @@
-//! Writing the trust bundle into one namespace.
+//! Writing what is published into one namespace.
 //!
-//! Started by the publisher for each namespace that needs it; [`amend`] decides what a ConfigMap that is there lacks. A write that races with
+//! Started by the publisher for each namespace that needs it; [`Wanted::amend`] decides what a ConfigMap that is there lacks. A write that races with
 //! another replica's is refused by the API server and looked at again, so neither undoes the other's.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use contract::{control_plane::ROOT_CERT_KEY, pod::ROOT_CERT_CONFIG_MAP};
 use k8s_openapi::{
     api::core::v1::ConfigMap,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::{Api, api::PostParams};
 
-use super::ledger::Print;
+use super::{Publication, ledger::Print};
 use crate::cluster::{
     Context,
     api::{ApiError, Kind, call},
@@ -44,20 +43,32 @@ pub(super) enum Outcome {
     Failed(ApiError),
 }
 
-/// Gives the namespace `name` the bundle; `absent` says that it has no ConfigMap as far as known.
+/// What the ConfigMap of a namespace is to hold.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    publication: &'a Publication,
+    /// Empty if there is nothing to be published: then a ConfigMap that is there loses its key.
+    text: &'a str,
+    owner: Option<&'a OwnerReference>,
+}
+
+/// Gives the namespace `name` the text; `absent` says that it has no ConfigMap as far as known.
 pub(super) async fn write(
     context: Context,
+    publication: Publication,
     name: Box<str>,
-    bundle: Arc<str>,
+    text: Arc<str>,
     absent: bool,
 ) -> Write {
     let (outcome, owner_unknown) = match context.owner.reference().await {
         Ok(owner) => {
             let api = Api::namespaced(context.client.clone(), &name);
-            (
-                put(&api, &name, &bundle, owner.as_ref(), absent).await,
-                false,
-            )
+            let wanted = Wanted {
+                publication: &publication,
+                text: &text,
+                owner: owner.as_ref(),
+            };
+            (put(&api, &name, wanted, absent).await, false)
         }
         Err(error) => (Outcome::Failed(error), true),
     };
@@ -68,35 +79,30 @@ pub(super) async fn write(
     }
 }
 
-async fn put(
-    api: &Api<ConfigMap>,
-    name: &str,
-    bundle: &str,
-    owner: Option<&OwnerReference>,
-    absent: bool,
-) -> Outcome {
-    let object = format!("ConfigMap {name}/{ROOT_CERT_CONFIG_MAP}");
+async fn put(api: &Api<ConfigMap>, name: &str, wanted: Wanted<'_>, absent: bool) -> Outcome {
+    let config_map = wanted.publication.config_map;
+    let object = format!("ConfigMap {name}/{config_map}");
     let params = PostParams::default();
-    let print = Print::wanted(bundle, owner);
-    let written = if absent {
-        let new = fresh(bundle, owner);
-        call(format!("create {object}"), api.create(&params, &new)).await
+    let print = wanted.print();
+    let found = if absent {
+        Ok(None)
     } else {
-        let doing = format!("get {object}");
-        match call(doing, api.get_opt(ROOT_CERT_CONFIG_MAP)).await {
-            Ok(Some(mut found)) => {
-                if !amend(&mut found, bundle, owner) {
-                    return Outcome::Written(print);
-                }
-                let request = api.replace(ROOT_CERT_CONFIG_MAP, &params, &found);
-                call(format!("update {object}"), request).await
+        call(format!("get {object}"), api.get_opt(config_map)).await
+    };
+    let written = match found {
+        Ok(Some(mut found)) => {
+            if !wanted.amend(&mut found) {
+                return Outcome::Written(print);
             }
-            Ok(None) => {
-                let new = fresh(bundle, owner);
-                call(format!("create {object}"), api.create(&params, &new)).await
-            }
-            Err(error) => Err(error),
+            let request = api.replace(config_map, &params, &found);
+            call(format!("update {object}"), request).await
         }
+        Ok(None) if wanted.text.is_empty() => return Outcome::Gone,
+        Ok(None) => {
+            let new = wanted.fresh();
+            call(format!("create {object}"), api.create(&params, &new)).await
+        }
+        Err(error) => Err(error),
     };
     match written {
         Ok(_) => Outcome::Written(print),
@@ -110,42 +116,72 @@ async fn put(
     }
 }
 
-fn fresh(bundle: &str, owner: Option<&OwnerReference>) -> ConfigMap {
-    let mut object = ConfigMap {
-        metadata: ObjectMeta {
-            name: Some(ROOT_CERT_CONFIG_MAP.to_owned()),
-            labels: Some(BTreeMap::from([(MARK.0.to_owned(), MARK.1.to_owned())])),
-            ..ObjectMeta::default()
-        },
-        ..ConfigMap::default()
-    };
-    amend(&mut object, bundle, owner);
-    object
-}
+// === impl Wanted ===
 
-/// Gives `object` what it lacks; says whether it lacked anything. Keys, labels and owners of others stay as they are.
-fn amend(object: &mut ConfigMap, bundle: &str, owner: Option<&OwnerReference>) -> bool {
-    let before = Print::of(object);
-    let data = object.data.get_or_insert_default();
-    if data.get(ROOT_CERT_KEY).map(String::as_str) != Some(bundle) {
-        data.insert(ROOT_CERT_KEY.to_owned(), bundle.to_owned());
+impl Wanted<'_> {
+    fn print(&self) -> Print {
+        Print::wanted(self.text, self.owner)
     }
-    // The same key must not be in both.
-    if let Some(binary) = &mut object.binary_data {
-        binary.remove(ROOT_CERT_KEY);
+
+    fn fresh(&self) -> ConfigMap {
+        let mut object = ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(self.publication.config_map.to_owned()),
+                labels: Some(BTreeMap::from([(MARK.0.to_owned(), MARK.1.to_owned())])),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        };
+        self.amend(&mut object);
+        object
     }
-    if let Some(owner) = owner {
-        let owners = object.metadata.owner_references.get_or_insert_default();
-        adopt(owners, owner);
+
+    /// Gives `object` what it lacks; says whether it lacked anything. Keys, labels and owners of others stay as they are.
+    fn amend(&self, object: &mut ConfigMap) -> bool {
+        let key = self.publication.key;
+        let before = Print::of(object, key);
+        let data = object.data.get_or_insert_default();
+        if self.text.is_empty() {
+            data.remove(key);
+        } else if data.get(key).map(String::as_str) != Some(self.text) {
+            data.insert(key.to_owned(), self.text.to_owned());
+        }
+        // The same key must not be in both.
+        if let Some(binary) = &mut object.binary_data {
+            binary.remove(key);
+        }
+        if let Some(owner) = self.owner.filter(|_| !self.text.is_empty()) {
+            let owners = object.metadata.owner_references.get_or_insert_default();
+            adopt(owners, owner);
+        }
+        !before.has(&self.print())
     }
-    !before.has(&Print::wanted(bundle, owner))
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{
+        super::publication::{REVOCATIONS, ROOTS},
+        *,
+    };
+
+    fn amend(object: &mut ConfigMap, text: &str, owner: Option<&OwnerReference>) -> bool {
+        wanted(&ROOTS, text, owner).amend(object)
+    }
+
+    fn wanted<'a>(
+        publication: &'a Publication,
+        text: &'a str,
+        owner: Option<&'a OwnerReference>,
+    ) -> Wanted<'a> {
+        Wanted {
+            publication,
+            text,
+            owner,
+        }
+    }
 
     fn object(value: Value) -> ConfigMap {
         serde_json::from_value(value).expect("a ConfigMap")
@@ -189,8 +225,23 @@ mod tests {
 
     #[test]
     fn a_fresh_one_has_everything() {
-        let mut fresh = fresh("roots", Some(&owner()));
-        assert!(!amend(&mut fresh, "roots", Some(&owner())));
+        let owner = owner();
+        let mut fresh = wanted(&ROOTS, "roots", Some(&owner)).fresh();
+        assert!(!amend(&mut fresh, "roots", Some(&owner)));
         assert_eq!(fresh.metadata.labels.unwrap()["istio.io/config"], "true");
+    }
+
+    #[test]
+    fn where_nothing_is_published_the_key_goes_and_the_rest_stays() {
+        let mut found = object(json!({"data": {"ca-crl.pem": "lists", "theirs": "1"}}));
+        let owner = owner();
+        let nothing = wanted(&REVOCATIONS, "", Some(&owner));
+        assert!(nothing.amend(&mut found));
+        assert_eq!(
+            found.data.clone().unwrap().keys().collect::<Vec<_>>(),
+            ["theirs"]
+        );
+        assert_eq!(found.metadata.owner_references, None);
+        assert!(!nothing.amend(&mut found));
     }
 }

@@ -1,4 +1,4 @@
-//! Which namespaces have the trust bundle, and which is to be given it next.
+//! Which namespaces have what is published, and which is to be given it next.
 //!
 //! Fed by the publisher with what the watches see and how writes end, asked by it for the next write. Pure: time comes in as an argument.
 //! Nothing is due before both lists are whole, so a namespace is never written to only because its ConfigMap has not been listed yet.
@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
-use contract::control_plane::{ROOT_CERT_KEY, WITHOUT_ROOT_CERT};
+use contract::control_plane::WITHOUT_ROOT_CERT;
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::runtime::watcher::Event;
 use tokio::time::Instant;
 
 use crate::cluster::{
+    listed::{Listed, Touched, map},
     namespaces::Space,
     pace::{Pace, Tempo},
 };
@@ -70,40 +71,23 @@ pub(super) struct Ledger {
     failing: HashSet<Box<str>>,
 }
 
-/// A set that is listed and then followed.
-#[derive(Debug)]
-struct Listed<T> {
-    known: HashMap<Box<str>, T>,
-    /// Names of the list that is being read.
-    listing: Option<HashSet<Box<str>>>,
-    /// Whether a list has ever been whole.
-    whole: bool,
-}
-
-/// What an event changed.
-enum Touched {
-    Nothing,
-    One(Box<str>),
-    All,
-}
-
 // === impl Print ===
 
 impl Print {
-    /// What a ConfigMap with this bundle and this owner holds.
+    /// What a ConfigMap with this bundle and this owner holds; of an empty bundle it holds nothing, and need not be there.
     pub(super) fn wanted(bundle: &str, owner: Option<&OwnerReference>) -> Self {
+        if bundle.is_empty() {
+            return Self::default();
+        }
         Self {
             bundle: hash(bundle),
             owners: owner.map(hash_owner).into_iter().collect(),
         }
     }
 
-    /// What `object` holds.
-    pub(super) fn of(object: &ConfigMap) -> Self {
-        let bundle = object
-            .data
-            .as_ref()
-            .and_then(|data| data.get(ROOT_CERT_KEY));
+    /// What `object` holds by `key`.
+    pub(super) fn of(object: &ConfigMap, key: &str) -> Self {
+        let bundle = object.data.as_ref().and_then(|data| data.get(key));
         let owners = object.metadata.owner_references.iter().flatten();
         Self {
             bundle: bundle
@@ -111,6 +95,11 @@ impl Print {
                 .unwrap_or_default(),
             owners: owners.map(hash_owner).collect(),
         }
+    }
+
+    /// Whether there is nothing to be held.
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
     }
 
     /// Whether it holds all that is `wanted`.
@@ -138,10 +127,10 @@ fn hash_owner(owner: &OwnerReference) -> u64 {
 // === impl Found ===
 
 impl Found {
-    pub(super) fn of(object: &ConfigMap) -> Self {
+    pub(super) fn of(object: &ConfigMap, key: &str) -> Self {
         Self {
             space: object.metadata.namespace.clone().unwrap_or_default().into(),
-            print: Print::of(object),
+            print: Print::of(object, key),
         }
     }
 }
@@ -295,67 +284,12 @@ impl Ledger {
         let open = self.spaces.known.get(name).copied().unwrap_or(false);
         let whole = self.spaces.whole && self.found.whole;
         match &self.wanted {
-            Some(wanted) if open && whole => !self
-                .found
-                .known
-                .get(name)
-                .is_some_and(|found| found.has(wanted)),
+            Some(wanted) if open && whole => match self.found.known.get(name) {
+                Some(found) => !found.has(wanted),
+                None => !wanted.is_nothing(),
+            },
             _ => false,
         }
-    }
-}
-
-// === impl Listed ===
-
-impl<T> Listed<T> {
-    fn observe(&mut self, event: Event<(Box<str>, T)>) -> Touched {
-        match event {
-            Event::Init => {
-                self.listing = Some(HashSet::new());
-                Touched::Nothing
-            }
-            Event::InitApply((name, value)) => {
-                self.listing.get_or_insert_default().insert(name.clone());
-                self.known.insert(name.clone(), value);
-                Touched::One(name)
-            }
-            Event::InitDone => {
-                if let Some(listed) = self.listing.take() {
-                    self.known.retain(|name, _| listed.contains(name));
-                }
-                self.whole = true;
-                Touched::All
-            }
-            Event::Apply((name, value)) => {
-                self.known.insert(name.clone(), value);
-                Touched::One(name)
-            }
-            Event::Delete((name, _)) => {
-                self.known.remove(&name);
-                Touched::One(name)
-            }
-        }
-    }
-}
-
-impl<T> Default for Listed<T> {
-    fn default() -> Self {
-        Self {
-            known: HashMap::new(),
-            listing: None,
-            whole: false,
-        }
-    }
-}
-
-/// The same event about something else.
-pub(super) fn map<A, B>(event: Event<A>, of: impl FnOnce(A) -> B) -> Event<B> {
-    match event {
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-        Event::InitApply(object) => Event::InitApply(of(object)),
-        Event::Apply(object) => Event::Apply(of(object)),
-        Event::Delete(object) => Event::Delete(of(object)),
     }
 }
 
