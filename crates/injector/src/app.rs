@@ -24,9 +24,10 @@ use crate::{
     config::{Certificates, Config, Mode, Pair},
     configuration::{self, ConfigurationError, Followed, Promised},
     files::{Reloader, Voice},
-    grpc, metrics, monitoring,
+    grpc, metrics,
+    policy::{RootNamespace, root},
     server::Versions,
-    tasks::{spawn, until_draining},
+    tasks::{spawn, until_draining, when_draining},
     webhook::{
         self, Webhook,
         tls::{self, Certificate, TlsError},
@@ -54,6 +55,7 @@ pub struct App {
     grpc: Option<grpc::Server>,
     /// What keeps the program in step with its cluster.
     parts: Vec<Part>,
+    endings: Vec<Part>,
     ready: Guard,
 }
 
@@ -65,6 +67,7 @@ struct Base {
     registry: Registry,
     files: metrics::Files,
     injection: metrics::Injection,
+    root: (root::Keeper, RootNamespace),
 }
 
 /// What differs between a program that works by files and one that works with a cluster.
@@ -76,6 +79,7 @@ struct Surroundings {
     certificate_files: Option<Reloader<CertifiedKey, TlsError>>,
     sidecars: Option<Sidecars>,
     parts: Vec<Part>,
+    endings: Vec<Part>,
 }
 
 /// Runs the program on this thread until it has drained: a review is a fraction of a millisecond of computation, and one thread
@@ -193,6 +197,9 @@ impl App {
         for (name, part) in self.parts {
             spawn(&group, name, until_draining(self.life.clone(), part));
         }
+        for (name, ending) in self.endings {
+            group.spawn(name, when_draining(self.life.clone(), ending));
+        }
         let life = self.life.clone();
         if let Some(monitoring) = self.monitoring {
             // Readiness and metrics can be read for as long as there is a review under way.
@@ -241,6 +248,7 @@ impl Base {
     fn new(config: Config) -> Self {
         let mut registry = Registry::new("pilot", env!("CARGO_PKG_VERSION"));
         Self {
+            root: root::channel(config.root_namespace()),
             config,
             configured: Promised::default(),
             readiness: Readiness::new(),
@@ -261,6 +269,7 @@ impl Base {
             certificate_files: Some(files),
             sidecars: None,
             parts: Vec::new(),
+            endings: Vec::new(),
         })
     }
 
@@ -271,8 +280,8 @@ impl Base {
     ) -> Result<Surroundings, AppError> {
         let registry = self.registry.families();
         let trust_domain = self.configured.trust_domain();
-        let domain = Arc::clone(&trust_domain);
-        let parts = Parts::build(clients, settings, domain, &self.readiness, registry);
+        let told = (Arc::clone(&trust_domain), self.root.1.clone());
+        let parts = Parts::build(clients, settings, told, &self.readiness, registry);
         let sidecars = Sidecars {
             context: parts.sidecars,
             certificate: parts.certificate.clone(),
@@ -298,6 +307,7 @@ impl Base {
             certificate_files,
             sidecars: Some(sidecars),
             parts: parts.tasks,
+            endings: parts.endings,
         })
     }
 
@@ -315,8 +325,10 @@ impl Base {
             config,
             readiness,
             mut registry,
+            root: (keeper, root),
             ..
         } = self;
+        let mut parts = surroundings.parts;
         let ready = readiness.register("webhook listener");
         let events = surroundings.events;
         let voice = Voice::of_configuration(&readiness, self.files, events.clone());
@@ -326,6 +338,8 @@ impl Base {
                 source: Box::new(source),
             })?;
         self.configured.keep(configuration.live());
+        keeper.look(&configuration.live().load());
+        parts.push(("root namespace", Box::pin(keeper.run(configuration.live()))));
         let grpc = match (config.grpc, surroundings.sidecars) {
             (Some(addresses), Some(sidecars)) => {
                 let (live, delay) = (configuration.live(), config.shutdown_delay);
@@ -343,19 +357,12 @@ impl Base {
             metrics: self.injection,
             events,
         };
-        let validator = Validator::new(config.root_namespace(), registry.families());
+        let validator = Validator::new(root, registry.families());
         let router = webhook::router(webhook, validator, readiness.clone());
         let address = config.https_address;
         let webhook = Bound::new("webhook", "--https-addr", address, router, Some(acceptor));
         let webhook = webhook.await?;
-        let monitoring = match config.monitoring_address {
-            Some(address) => {
-                let router = monitoring::router(readiness.clone(), Arc::new(registry));
-                let bound = Bound::new("monitoring", "--monitoring-addr", address, router, None);
-                Some(bound.await?)
-            }
-            None => None,
-        };
+        let monitoring = Bound::monitoring(config.monitoring_address, &readiness, registry).await?;
         Ok(App {
             life: Lifecycle::new(readiness, config.drain),
             delay: config.shutdown_delay,
@@ -365,7 +372,8 @@ impl Base {
             webhook,
             monitoring,
             grpc,
-            parts: surroundings.parts,
+            parts,
+            endings: surroundings.endings,
             ready,
         })
     }

@@ -171,7 +171,7 @@ impl TryFrom<Args> for Config {
 }
 
 impl Config {
-    /// The namespace whose policies are for the whole mesh: the control plane's own.
+    /// The namespace whose policies are for the whole mesh where the mesh configuration names none: the control plane's own.
     #[must_use]
     pub fn root_namespace(&self) -> &str {
         match &self.mode {

@@ -15,6 +15,7 @@ pub mod follower;
 pub mod ledger;
 pub mod metrics;
 pub mod object;
+pub mod root;
 pub mod snapshot;
 pub mod status;
 
@@ -23,6 +24,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::watch;
 use wire::{minimesh, peer_authentication::Policy};
 
+pub use root::RootNamespace;
 pub use snapshot::Policies;
 
 /// A PeerAuthentication that can be in force.

@@ -204,6 +204,12 @@ impl Config {
         &self.compiled.mesh.fields
     }
 
+    /// MeshConfig's `rootNamespace`, if the text says it: the namespace whose policies are for the whole mesh.
+    #[must_use]
+    pub fn root_namespace(&self) -> Option<&str> {
+        self.compiled.mesh.root_namespace.as_deref()
+    }
+
     /// What templates see as `.Values` at a path of keys, if it is there and no null.
     #[must_use]
     pub fn value(&self, path: &[&str]) -> Option<&Value> {

@@ -2,13 +2,16 @@
 //!
 //! `app` binds the webhook's and monitoring's before anything is announced, and serves them on its own thread.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use runtime::lifecycle::Lifecycle;
+use runtime::{lifecycle::Lifecycle, metrics::Registry, readiness::Readiness};
 use tokio_rustls::TlsAcceptor;
 
 use super::AppError;
-use crate::server::{Drain, Limits, Listener};
+use crate::{
+    monitoring,
+    server::{Drain, Limits, Listener},
+};
 
 /// A listener and what it serves.
 pub(super) struct Bound {
@@ -35,6 +38,20 @@ impl Bound {
             router,
             tls,
         })
+    }
+
+    /// Readiness and metrics, if they are to be served.
+    pub(super) async fn monitoring(
+        address: Option<SocketAddr>,
+        readiness: &Readiness,
+        registry: Registry,
+    ) -> Result<Option<Self>, AppError> {
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        let router = monitoring::router(readiness.clone(), Arc::new(registry));
+        let bound = Self::new("monitoring", "--monitoring-addr", address, router, None);
+        Ok(Some(bound.await?))
     }
 
     pub(super) async fn serve(self, life: Lifecycle, delay: Duration) -> io::Result<()> {

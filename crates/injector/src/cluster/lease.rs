@@ -60,6 +60,14 @@ pub struct Candidate {
     detail: Detail,
 }
 
+/// Gives the Lease back in the end, so that nobody has to wait until it is certain that this replica has gone.
+pub struct Release {
+    leases: Api<Lease>,
+    name: String,
+    identity: String,
+    leadership: Leadership,
+}
+
 /// What came of an attempt.
 struct Attempt {
     held: bool,
@@ -125,6 +133,17 @@ impl Leadership {
 // === impl Candidate ===
 
 impl Candidate {
+    /// What gives the Lease back once the candidate has been dropped.
+    #[must_use]
+    pub fn release(&self) -> Release {
+        Release {
+            leases: self.leases.clone(),
+            name: self.name.clone(),
+            identity: self.identity.clone(),
+            leadership: Leadership(self.leads.subscribe()),
+        }
+    }
+
     /// Goes on for ever. Dropping the future ends the leadership.
     pub async fn run(mut self) {
         loop {
@@ -249,6 +268,54 @@ impl Candidate {
 impl Drop for Candidate {
     fn drop(&mut self) {
         self.leads.send_replace(false);
+    }
+}
+
+// === impl Release ===
+
+impl Release {
+    /// Waits until this replica leads no longer, and gives the Lease back if it still bears its name. Nothing is lost if the future is dropped, or if the API
+    /// server does not answer: then the Lease runs out.
+    pub async fn run(mut self) {
+        self.leadership.until(false).await;
+        // The second time because a renewal may have been under way.
+        for _ in 0..2 {
+            match self.give_back().await {
+                Ok(true) => {
+                    return info!(
+                        lease = self.name,
+                        identity = self.identity,
+                        "leader lease given back"
+                    );
+                }
+                Ok(false) => return,
+                Err(error) if error.kind() == Kind::Conflict => {}
+                Err(error) => {
+                    return info!(error = %chain(&error), "the leader lease is left to run out");
+                }
+            }
+        }
+    }
+
+    /// Says whether it was ours.
+    async fn give_back(&self) -> Result<bool, ApiError> {
+        let doing = format!("get Lease {}", self.name);
+        let lease = call(doing, self.leases.get_opt(&self.name)).await?;
+        let is_ours = |spec: &LeaseSpec| spec.holder_identity.as_ref() == Some(&self.identity);
+        let Some(mut lease) = lease.filter(|lease| lease.spec.as_ref().is_some_and(is_ours)) else {
+            return Ok(false);
+        };
+        lease.spec = Some(LeaseSpec {
+            // As client-go leaves it: nobody's, and for a second at most.
+            holder_identity: Some(String::new()),
+            lease_duration_seconds: Some(1),
+            renew_time: Some(MicroTime(Timestamp::now())),
+            ..lease.spec.unwrap_or_default()
+        });
+        let params = PostParams::default();
+        let doing = format!("give back Lease {}", self.name);
+        call(doing, self.leases.replace(&self.name, &params, &lease)).await?;
+        Ok(true)
     }
 }
 

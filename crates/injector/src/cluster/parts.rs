@@ -29,7 +29,7 @@ use crate::{
     config::{Certificates, of_revision},
     configuration::Followed,
     metrics,
-    policy::{self, status::writer::Writer},
+    policy::{self, RootNamespace, status::writer::Writer},
 };
 
 /// Goes on for ever; the name is for logs.
@@ -53,20 +53,23 @@ pub struct Parts {
     pub sidecars: Context,
     /// The tasks.
     pub tasks: Vec<Part>,
+    /// What is to be done once the program drains, when the tasks have been dropped.
+    pub endings: Vec<Part>,
 }
 
 // === impl Parts ===
 
 impl Parts {
-    /// Puts everything together that `settings` ask for, in the mesh of this trust domain; nothing is asked of the API server before the tasks run.
+    /// Puts everything together that `settings` ask for, in the mesh of this trust domain and root namespace; nothing is asked of the API server before the tasks run.
     #[must_use]
     pub fn build(
         clients: Clients,
         settings: &Settings,
-        trust_domain: TrustDomain,
+        (trust_domain, root): (TrustDomain, RootNamespace),
         readiness: &Readiness,
         registry: &mut Registry,
     ) -> Self {
+        let mut endings = Vec::new();
         let mut tasks: Vec<Part> = Vec::new();
         let events = events(&clients.webhook, settings, registry, &mut tasks);
         let context = context(clients.webhook, settings, readiness, &events);
@@ -91,8 +94,14 @@ impl Parts {
             registry,
             &mut tasks,
         );
-        let leadership = leadership(&context, settings, &mut tasks);
-        let policies = policies(&context, settings, leadership.clone(), registry, &mut tasks);
+        let leadership = leadership(&context, settings, &mut tasks, &mut endings);
+        let policies = policies(
+            &context,
+            settings,
+            (leadership.clone(), root),
+            registry,
+            &mut tasks,
+        );
         if settings.account_secrets {
             let signing = (authority.issuing.clone(), domain);
             let keeper = account_secrets(&context, settings, signing, leadership, registry);
@@ -118,6 +127,7 @@ impl Parts {
                 ..context
             },
             tasks,
+            endings,
         }
     }
 }
@@ -237,17 +247,17 @@ fn webhooks(
     }
 }
 
-/// The user's policies. Those of the whole mesh are in the control plane's own namespace.
+/// The user's policies. Those of the whole mesh are in the namespace `root`.
 fn policies(
     context: &Context,
     settings: &Settings,
-    leadership: Leadership,
+    (leadership, root): (Leadership, RootNamespace),
     registry: &mut Registry,
     tasks: &mut Vec<Part>,
 ) -> policy::Published {
     let (follower, published, objects) = policy::follower::channel(
         context.clone(),
-        settings.namespace.clone(),
+        root,
         settings.revision.clone(),
         policy::metrics::Policies::register(registry),
     );
@@ -264,10 +274,16 @@ fn policies(
 }
 
 /// The part in the election of the one replica that writes what all could.
-fn leadership(context: &Context, settings: &Settings, tasks: &mut Vec<Part>) -> Leadership {
+fn leadership(
+    context: &Context,
+    settings: &Settings,
+    tasks: &mut Vec<Part>,
+    endings: &mut Vec<Part>,
+) -> Leadership {
     let name = of_revision(control_plane::LEADER_LEASE, &settings.revision);
     let identity = settings.pod_name.clone().unwrap_or_else(lease::identity);
     let (candidate, leadership) = lease::candidate(context.clone(), name, identity);
+    endings.push(("leader lease", Box::pin(candidate.release().run())));
     tasks.push(("leader lease", Box::pin(candidate.run())));
     leadership
 }

@@ -10,7 +10,7 @@ use kube::Api;
 use tokio::sync::watch;
 
 use super::{
-    Published,
+    Published, RootNamespace,
     ledger::{Ledger, Objects},
     metrics::Policies as Metrics,
     object::Object,
@@ -23,6 +23,7 @@ use crate::cluster::{
 /// Follows the objects.
 pub struct Follower {
     context: Context,
+    root: RootNamespace,
     ledger: Ledger,
     policies: watch::Sender<Option<Arc<super::Policies>>>,
     objects: watch::Sender<Arc<Objects>>,
@@ -30,11 +31,11 @@ pub struct Follower {
 }
 
 /// A follower, the policies in force, and all objects with their verdicts, for the control plane of `revision` in a mesh whose own policies are in
-/// `root_namespace`.
+/// `root`.
 #[must_use]
 pub fn channel(
     context: Context,
-    root_namespace: String,
+    root: RootNamespace,
     revision: String,
     metrics: Metrics,
 ) -> (Follower, Published, watch::Receiver<Arc<Objects>>) {
@@ -42,7 +43,8 @@ pub fn channel(
     let (objects, judged) = watch::channel(Arc::default());
     let follower = Follower {
         context,
-        ledger: Ledger::new(root_namespace, revision),
+        ledger: Ledger::new(root.name(), revision),
+        root,
         policies,
         objects,
         metrics,
@@ -63,9 +65,18 @@ impl Follower {
             self.context.events.clone(),
         )
         .or_none();
+        let mut is_known = false;
         loop {
-            let event = watch.next().await;
-            if self.ledger.observe(event) {
+            tokio::select! {
+                event = watch.next() => {
+                    if !self.ledger.observe(event) {
+                        continue;
+                    }
+                    is_known = true;
+                }
+                () = self.root.changed() => self.ledger.move_root(self.root.name()),
+            }
+            if is_known {
                 self.publish();
             }
         }

@@ -28,7 +28,7 @@ pub type Objects = BTreeMap<String, Judged>;
 /// The objects as the watch tells them.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    root_namespace: String,
+    root_namespace: Arc<str>,
     /// Objects that name another revision are another control plane's.
     revision: String,
     objects: Objects,
@@ -39,7 +39,7 @@ pub(super) struct Ledger {
 // === impl Ledger ===
 
 impl Ledger {
-    pub(super) fn new(root_namespace: String, revision: String) -> Self {
+    pub(super) fn new(root_namespace: Arc<str>, revision: String) -> Self {
         Self {
             root_namespace,
             revision,
@@ -75,6 +75,15 @@ impl Ledger {
                 self.objects.remove(&object.key());
                 true
             }
+        }
+    }
+
+    /// Judges everything anew for a mesh whose own policies are in `root_namespace`.
+    pub(super) fn move_root(&mut self, root_namespace: Arc<str>) {
+        self.root_namespace = root_namespace;
+        let listing = self.listing.iter_mut().flat_map(BTreeMap::values_mut);
+        for judged in self.objects.values_mut().chain(listing) {
+            judged.verdict = Arc::new(check(&judged.object, &self.root_namespace));
         }
     }
 
@@ -131,7 +140,7 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        Ledger::new("istio-system".to_owned(), "default".to_owned())
+        Ledger::new("istio-system".into(), "default".to_owned())
     }
 
     fn names(ledger: &Ledger) -> Vec<String> {
@@ -175,6 +184,22 @@ mod tests {
         ledger.observe(Event::Apply(object("other", &strict)));
         assert_eq!(names(&ledger), ["good", "other"]);
         assert_eq!(ledger.n_refused(), 0);
+    }
+
+    #[test]
+    fn what_is_for_the_whole_mesh_moves_with_the_root_namespace() {
+        let strict = json!({"mtls": {"mode": "STRICT"}});
+        let mut ledger = ledger();
+        ledger.observe(Event::Apply(object("all", &strict)));
+        let elsewhere = |ledger: &Ledger| {
+            let policies = ledger.policies();
+            policies.effective("bank", &BTreeMap::new(), 80)
+        };
+        assert_eq!(elsewhere(&ledger), Mode::Permissive);
+        ledger.move_root("shop".into());
+        assert_eq!(elsewhere(&ledger), Mode::Strict);
+        ledger.move_root("istio-system".into());
+        assert_eq!(elsewhere(&ledger), Mode::Permissive);
     }
 
     #[test]

@@ -3,8 +3,6 @@
 //! Asked by the API server for each kind that the chart registers. What cannot work is refused with its fields, what is not acted on is said as a
 //! warning, which kubectl prints. The judgement is `policy::check`'s, so admission and status never disagree.
 
-use std::sync::Arc;
-
 use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
@@ -23,6 +21,7 @@ use super::{
     status,
 };
 use crate::policy::{
+    RootNamespace,
     check::{Finding, check, sentence},
     metrics::Validation as Metrics,
     object::Object,
@@ -32,7 +31,7 @@ use crate::policy::{
 #[derive(Clone, Debug)]
 pub struct Validator {
     /// The namespace whose policies are for the whole mesh.
-    root_namespace: Arc<str>,
+    root: RootNamespace,
     metrics: Metrics,
 }
 
@@ -74,11 +73,11 @@ pub(super) async fn respond(State(shared): State<Shared>, request: Request) -> R
 // === impl Validator ===
 
 impl Validator {
-    /// A validator for a mesh whose own policies are in `root_namespace`; what it counts goes into `registry`.
+    /// A validator for a mesh whose own policies are in `root`; what it counts goes into `registry`.
     #[must_use]
-    pub fn new(root_namespace: &str, registry: &mut Registry) -> Self {
+    pub fn new(root: RootNamespace, registry: &mut Registry) -> Self {
         Self {
-            root_namespace: root_namespace.into(),
+            root,
             metrics: Metrics::register(registry),
         }
     }
@@ -130,6 +129,6 @@ impl Validator {
         let mut object: Object = serde_json::from_value(object)
             .map_err(|error| vec![Finding::new("metadata", format!("cannot be read: {error}"))])?;
         object.metadata.namespace = Some(namespace);
-        check(&object, &self.root_namespace).map(|checked| checked.remarks)
+        check(&object, &self.root.name()).map(|checked| checked.remarks)
     }
 }

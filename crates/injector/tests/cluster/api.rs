@@ -1,12 +1,13 @@
 //! An API server with a memory: objects with versions, lists in pages, watches, conflicts, and trouble on demand.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     convert::Infallible,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -32,6 +33,10 @@ struct State {
     version: u64,
     watches: Vec<Watch>,
     faults: Vec<Fault>,
+    /// Resources whose lists do not come.
+    held: HashSet<String>,
+    /// What happened up to this version is forgotten.
+    forgotten: u64,
     is_down: bool,
     counts: HashMap<String, usize>,
     /// Users by their tokens, each for an audience.
@@ -140,6 +145,29 @@ impl Api {
         self.state().watches.clear();
     }
 
+    /// Ends all watches, and forgets what they would have to be told when they are resumed: whoever resumes is told to list again.
+    pub(crate) fn expire(&self) {
+        let mut state = self.state();
+        state.version += 1;
+        state.forgotten = state.version;
+        state.watches.clear();
+    }
+
+    /// Lists of `resource` do not come until [`Api::release`].
+    pub(crate) fn hold(&self, resource: &str) {
+        self.state().held.insert(resource.to_owned());
+    }
+
+    pub(crate) fn release(&self) {
+        self.state().held.clear();
+    }
+
+    fn holds(&self, asked: &Asked) -> bool {
+        let is_list = asked.method == Method::GET && !asked.is_one;
+        let is_watch = asked.query.contains_key("watch");
+        is_list && !is_watch && self.state().held.contains(&asked.key.0)
+    }
+
     /// Requests so far of a method and a resource.
     pub(crate) fn count(&self, method: &Method, resource: &str) -> usize {
         let key = format!("{method} {resource}");
@@ -194,6 +222,9 @@ impl Service<Request<kube::client::Body>> for Api {
             let asked = Asked::read(request).await;
             // Others run between a question and its answer, as they do over a network.
             tokio::task::yield_now().await;
+            while api.holds(&asked) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             api.answer(&asked)
         })
     }
@@ -284,6 +315,10 @@ impl State {
             .and_then(|since| since.parse::<u64>().ok())
             .unwrap_or_default();
         let (sender, receiver) = mpsc::unbounded_channel();
+        if since < self.forgotten {
+            let gone = status(410, "too old resource version");
+            return Response::new(Body::from(line("ERROR", &gone)));
+        }
         for object in self.matching(asked) {
             let version = object["metadata"]["resourceVersion"].as_str();
             if version.and_then(|version| version.parse::<u64>().ok()) > Some(since) {

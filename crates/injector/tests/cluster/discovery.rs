@@ -21,7 +21,7 @@ use wire::{
 
 use crate::{
     api::Api,
-    fixture::{LIMIT, Replica, bundle_in, installed, namespace, until},
+    fixture::{LIMIT, Replica, SYSTEM, bundle_in, installed, namespace, until},
     grpc::Channel,
 };
 
@@ -493,5 +493,93 @@ async fn a_slow_reader_holds_up_nobody_and_catches_up() {
         "the last of twenty"
     );
     assert!(second.encoded_len() < 1000);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_read_again_after_a_gap_is_told_by_its_difference_alone() {
+    let api = shop();
+    api.put("pods", "shop", pod("web-1", "10.0.0.2", true));
+    api.put("endpointslices", "shop", slice(&["web-0", "web-1"]));
+    let replica = replica(&api).await;
+    let mut client = Client::open(&api, &replica).await;
+    let first = client.ask(asking::<Address>(&["*"])).await;
+    assert_eq!(first.resources.len(), 3);
+    let lists = || api.count(&Method::GET, "pods");
+    // A resumed watch of each kind is answered by 410 Gone; meanwhile one pod has gone and another has come.
+    api.expire();
+    api.delete("pods", "shop", "web-1");
+    api.put("pods", "shop", pod("web-2", "10.0.0.3", true));
+    let (mut there, mut gone) = (Vec::new(), Vec::new());
+    while there.is_empty() || gone.is_empty() {
+        let response = client.next().await;
+        there.extend(names(&response).into_iter().map(str::to_owned));
+        gone.extend(response.removed_resources);
+    }
+    assert_eq!(there, ["Kubernetes//Pod/shop/web-2"]);
+    assert_eq!(gone, ["Kubernetes//Pod/shop/web-1"]);
+    // The same once more without any difference: the next that is told is what happens afterwards.
+    let before = lists();
+    api.expire();
+    until("they are listed again", || lists() > before + 1).await;
+    api.put("pods", "shop", pod("web-3", "10.0.0.4", true));
+    let next = client.next().await;
+    assert_eq!(names(&next), ["Kubernetes//Pod/shop/web-3"].into());
+    assert!(next.removed_resources.is_empty());
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn while_a_list_is_slow_nobody_is_told_half_and_whoever_is_served_goes_on() {
+    let api = shop();
+    api.hold("pods");
+    let slow = Replica::start_with(&api, &["--debounce-after=5ms"]).await;
+    until("the root is published", || {
+        bundle_in(&api, "shop").is_some()
+    })
+    .await;
+    let report = slow.until_ready_says("discovery").await;
+    assert!(report.starts_with("not ready"), "{report}");
+    api.release();
+    slow.ready().await;
+
+    let mut client = Client::open(&api, &slow).await;
+    client.ask(asking::<Address>(&["*"])).await;
+    let before = api.count(&Method::GET, "services");
+    api.hold("pods");
+    api.expire();
+    until("the others are listed", || {
+        api.count(&Method::GET, "services") > before + 1
+    })
+    .await;
+    let mut other = service();
+    other["metadata"]["name"] = json!("other");
+    other["spec"]["clusterIPs"] = json!(["10.96.0.2"]);
+    api.put("services", "shop", other);
+    let told = client.next().await;
+    assert_eq!(names(&told), ["shop/other.shop.svc.cluster.local"].into());
+    assert!(told.removed_resources.is_empty());
+    let mut fresh = Client::open(&api, &slow).await;
+    let everything = fresh.ask(asking::<Address>(&["*"])).await;
+    assert_eq!(everything.resources.len(), 3);
+    api.release();
+    slow.stop().await;
+}
+
+#[tokio::test]
+async fn the_policy_of_the_whole_mesh_is_in_the_root_namespace_of_the_mesh_configuration() {
+    let api = shop();
+    api.put("peerauthentications", SYSTEM, strict());
+    api.put("peerauthentications", "root", strict());
+    let replica = replica(&api).await;
+    let mut client = Client::open(&api, &replica).await;
+    let policies = client.ask(asking::<PeerAuthentication>(&[])).await;
+    assert_eq!(names(&policies), ["istio-system/default"].into());
+    std::fs::write(replica.dir.path().join("mesh"), "rootNamespace: root\n").expect("a file");
+    let policies = client.next().await;
+    assert_eq!(names(&policies), ["root/default"].into());
+    assert_eq!(policies.removed_resources, ["istio-system/default"]);
+    let policy: PeerAuthentication = decoded(&policies.resources[0]);
+    assert_eq!(policy.scope(), Scope::Mesh);
     replica.stop().await;
 }

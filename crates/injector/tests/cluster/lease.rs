@@ -6,7 +6,7 @@ use http::Method;
 use injector::cluster::{
     Context,
     events::Events,
-    lease::{self, Leadership},
+    lease::{self, Leadership, Release},
     owner::Owner,
 };
 use runtime::{readiness::Readiness, task::Group};
@@ -15,7 +15,7 @@ use tokio::time::{self, Instant};
 
 use crate::{
     api::Api,
-    fixture::{SYSTEM, installed},
+    fixture::{Replica, SYSTEM, installed, until},
 };
 
 const LEASES: &str = "leases";
@@ -26,6 +26,7 @@ const TAKEOVER: Duration = Duration::from_secs(15 + 2 + 1);
 /// A replica as far as the election is concerned.
 struct Candidate {
     leadership: Leadership,
+    release: Release,
     readiness: Readiness,
     task: Group,
 }
@@ -43,7 +44,7 @@ impl Candidate {
         };
         let (candidate, leadership) =
             lease::candidate(context, NAME.to_owned(), identity.to_owned());
-        let task = Group::new();
+        let (task, release) = (Group::new(), candidate.release());
         let token = task.token().clone();
         task.spawn("candidate", async move {
             tokio::select! {
@@ -53,6 +54,7 @@ impl Candidate {
         });
         Self {
             leadership,
+            release,
             readiness,
             task,
         }
@@ -62,9 +64,17 @@ impl Candidate {
         self.leadership.is_held()
     }
 
+    /// It dies.
     async fn stop(self) {
         self.task.cancel();
         self.task.join(Duration::MAX).await.expect("it ends well");
+    }
+
+    /// It ends as a replica does that drains.
+    async fn leave(self) {
+        self.task.cancel();
+        self.task.join(Duration::MAX).await.expect("it ends well");
+        self.release.run().await;
     }
 }
 
@@ -112,6 +122,39 @@ async fn of_two_replicas_one_leads_and_the_other_follows_when_it_is_gone() {
     let lease = api.get(LEASES, SYSTEM, NAME).expect("a Lease");
     assert_eq!(lease["spec"]["leaseTransitions"], 1);
     two.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_gives_the_lease_back_and_nobody_has_to_wait() {
+    let api = installed();
+    let one = Candidate::start(&api, "one");
+    pass(Duration::from_secs(1), &[&one]).await;
+    let two = Candidate::start(&api, "two");
+    pass(Duration::from_secs(5), &[&one, &two]).await;
+    assert!(one.leads() && !two.leads());
+    one.leave().await;
+    assert_eq!(holder(&api), "");
+    pass(Duration::from_secs(3), &[&two]).await;
+    assert!(two.leads());
+
+    // Who does not lead has nothing to give.
+    let three = Candidate::start(&api, "three");
+    pass(Duration::from_secs(5), &[&two, &three]).await;
+    three.leave().await;
+    assert_eq!(holder(&api), "two");
+    api.go_down();
+    two.leave().await;
+    assert_eq!(holder(&api), "two", "it runs out");
+}
+
+#[tokio::test]
+async fn a_replica_that_ends_gives_the_lease_back() {
+    let api = installed();
+    let replica = Replica::start(&api).await;
+    until("it leads", || !holder(&api).is_empty()).await;
+    replica.stop().await;
+    let lease = api.get(LEASES, SYSTEM, NAME).expect("a Lease");
+    assert_eq!(lease["spec"]["holderIdentity"], "");
 }
 
 #[tokio::test(start_paused = true)]

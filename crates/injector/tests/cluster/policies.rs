@@ -125,6 +125,23 @@ async fn a_status_that_may_not_be_written_is_complained_of_and_stops_nothing_els
 }
 
 #[tokio::test]
+async fn a_status_that_somebody_else_changes_at_the_same_time_is_written_in_the_end() {
+    let api = installed();
+    api.fail(Method::PATCH, POLICIES, 409, "the object has been modified");
+    api.put(POLICIES, "shop", policy("good", &strict()));
+    let replica = Replica::start(&api).await;
+    until("it was tried again", || {
+        api.count(&Method::PATCH, POLICIES) > 1
+    })
+    .await;
+    // It is nobody's fault, so there is nothing to complain about.
+    replica.well().await;
+    api.mend();
+    until_told(&api, "good", "Accepted", "True").await;
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_cluster_that_does_not_know_the_kind_has_no_policies_until_it_does() {
     let api = installed();
     api.fail(Method::GET, POLICIES, 404, "page not found");

@@ -14,6 +14,8 @@ use crate::{proxy_config, yaml};
 pub(crate) struct Mesh {
     /// All of it, as templates see it.
     pub(crate) fields: Value,
+    /// The root namespace, if the text names one: Istio's default is right for an installation in its namespace only.
+    pub(crate) root_namespace: Option<String>,
     /// The ProxyConfig that every pod starts with: `defaultConfig`, defaults included.
     pub(crate) proxy_config: Value,
 }
@@ -27,6 +29,9 @@ impl Mesh {
             Value::Object(map) => map,
             _ => return Err(source.wrong("the text", "a map")),
         };
+        let root_namespace = given.get("rootNamespace").and_then(Value::as_str);
+        let root_namespace = root_namespace.filter(|name| !name.is_empty());
+        let root_namespace = root_namespace.map(str::to_owned);
         let mut fields = defaults();
         fields.extend(given.into_iter().filter(|(_, value)| !value.is_null()));
         let given = match fields.remove("defaultConfig") {
@@ -42,6 +47,7 @@ impl Mesh {
         for (key, fits, expected) in [
             ("proxyListenPort", is_port as fn(&Value) -> bool, "a port"),
             ("proxyInboundListenPort", is_port, "a port"),
+            ("rootNamespace", Value::is_string, "a string"),
             ("trustDomain", Value::is_string, "a string"),
             ("accessLogFile", Value::is_string, "a string"),
             ("accessLogEncoding", is_encoding, "TEXT or JSON"),
@@ -57,6 +63,7 @@ impl Mesh {
         fields.insert("defaultConfig".to_owned(), proxy_config.clone());
         Ok(Self {
             fields: Value::Object(fields),
+            root_namespace,
             proxy_config,
         })
     }
