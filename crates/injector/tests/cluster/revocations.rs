@@ -105,6 +105,7 @@ async fn lists_that_would_harm_are_refused_and_the_last_good_ones_stay() {
     give(&api, &root, Some(&good));
     let replica = Replica::start(&api).await;
     until_everywhere(&api, &good).await;
+    replica.well().await;
     let past = time::OffsetDateTime::now_utc() - time::Duration::seconds(30);
     for (lists, reason) in [
         ("nonsense".to_owned(), "holds 0 PEM sections"),
